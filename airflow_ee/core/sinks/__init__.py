@@ -1,0 +1,1 @@
+"""Where pixels go: files that are written whole or not at all."""

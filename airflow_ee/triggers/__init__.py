@@ -1,0 +1,1 @@
+"""Airflow triggers for Earth Engine: they poll, they never submit."""
