@@ -108,7 +108,8 @@ def _parse_box(box: Sequence[Any]) -> BaseGeometry:
         )
     if not south < north:
         raise ValueError(f"region: south must be less than north, got {south} and {north}")
-    return shapely.box(west, south, east, north)
+    rectangle: BaseGeometry = shapely.box(west, south, east, north)
+    return rectangle
 
 
 def _parse_geojson(value: Mapping[str, Any]) -> BaseGeometry:
@@ -127,9 +128,10 @@ def _parse_geojson(value: Mapping[str, Any]) -> BaseGeometry:
     if kind not in {"Polygon", "MultiPolygon"}:
         raise ValueError(f"region must be a GeoJSON Polygon, MultiPolygon or Feature, got type {kind!r}")
     try:
-        return shapely.from_geojson(json.dumps(value))
+        polygon: BaseGeometry = shapely.from_geojson(json.dumps(value))
     except (shapely.errors.GEOSException, TypeError, ValueError) as problem:
         raise ValueError(f"region is not valid GeoJSON: {problem}") from None
+    return polygon
 
 
 def _check_world(geometry: BaseGeometry) -> None:
