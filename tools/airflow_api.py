@@ -15,6 +15,8 @@ FINISHED = frozenset({"success", "failed"})
 POLL_SECONDS = 0.5
 LOG_TAIL_LINES = 40
 _PAGE = 100
+_LOG_KEYS = frozenset(["timestamp", "level", "event", "error_detail", "logger", "filename", "lineno"])
+_TASK_KEYS = frozenset(["dag_id", "run_id", "task_id", "map_index", "try_number", "ti_id"])
 
 
 class ApiError(RuntimeError):
@@ -241,11 +243,10 @@ def _task(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
 
 
 def _text(entry: Mapping[str, Any] | str) -> str:
-    """A line of a log: structured ones show time, level, message, what came with it, and the traceback if any."""
+    """A line of a log: time, level, message, what came with it besides the task's own names, and the traceback."""
     if isinstance(entry, str):
         return entry
-    known = ("timestamp", "level", "event", "error_detail", "logger", "filename", "lineno")
-    rest = " ".join(f"{key}={value!r}" for key, value in entry.items() if key not in known)
+    rest = " ".join(f"{key}={value!r}" for key, value in entry.items() if key not in _LOG_KEYS | _TASK_KEYS)
     head = " ".join(str(entry[key]) for key in ("timestamp", "level", "event") if entry.get(key))
     return "\n".join([f"{head} {rest}".rstrip(), *_traceback(entry.get("error_detail") or [])])
 

@@ -45,8 +45,6 @@ STOP_ORDER = (("db-migrate", "scheduler", "dag-processor", "triggerer"), ("api-s
 EMULATOR_LINE = "Earth Engine emulator listening on "
 POOL, POOL_SLOTS = "earth_engine", 40
 LOG_TAIL_LINES = 30
-LOCK_SECONDS = 20.0
-"""How long a start waits for an earlier stack in the same home: the guards of a killed parent need a moment."""
 
 
 class StackError(RuntimeError):
@@ -103,7 +101,8 @@ class AirflowStack(AirflowApi):
         parallelism: int = 8,
         environment: Mapping[str, str] | None = None,
         start_timeout_seconds: float = 240,
-        stop_grace_seconds: float = 8,
+        stop_grace_seconds: float = 5,
+        lock_timeout_seconds: float = 20,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Nothing starts yet.
@@ -115,6 +114,8 @@ class AirflowStack(AirflowApi):
         :param parallelism: how many tasks run at once; LocalExecutor keeps a process for each
         :param environment: more variables for every component; they win over the stack's own
         :param stop_grace_seconds: how long a component has between SIGTERM and SIGKILL
+        :param lock_timeout_seconds: how long to wait for an earlier stack in the same home: if its parent was killed, its
+            guards need a moment
         :param report: called with one line for each step of the start
         """
         super().__init__(f"http://{HOST}:{port or free_port()}")
@@ -127,6 +128,7 @@ class AirflowStack(AirflowApi):
         self._extra = dict(environment or {})
         self._start_timeout = start_timeout_seconds
         self._grace = stop_grace_seconds
+        self._lock_timeout = lock_timeout_seconds
         self._report = report
         self._lock: IO[str] | None = None
         self._jwt_secret, self._api_secret = secrets.token_hex(32), secrets.token_hex(32)
@@ -238,8 +240,8 @@ class AirflowStack(AirflowApi):
         for folder in self.dags_folders:
             if not folder.is_dir():
                 raise StackError(f"the DAG folder {folder} does not exist: make it, or name another one")
-        self._lock = _lock(self.home)
         require_free_port(self.url, "the UI")
+        self._lock = _lock(self.home, self._lock_timeout)
         deadline = time.monotonic() + self._start_timeout
         self._start_emulator(deadline)
         self._migrate(deadline)
@@ -383,10 +385,10 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _lock(home: Path) -> IO[str]:
+def _lock(home: Path, timeout_seconds: float) -> IO[str]:
     """Keep others out of the home until this stack and all its guards have ended."""
     file = (home / ".lock").open("w")
-    deadline = time.monotonic() + LOCK_SECONDS
+    deadline = time.monotonic() + timeout_seconds
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
