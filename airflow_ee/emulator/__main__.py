@@ -1,0 +1,64 @@
+"""``python -m airflow_ee.emulator``: serve until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from airflow_ee.emulator.catalog.mounts import MountError
+from airflow_ee.emulator.emulator import Emulator
+from airflow_ee.emulator.functions import registry
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    options = argparse.ArgumentParser(prog="python -m airflow_ee.emulator", description="A local Earth Engine.")
+    options.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    options.add_argument("--port", type=int, default=8085, help="port; 0 takes a free one (default: %(default)s)")
+    options.add_argument("--root", type=Path, help="folder for exports and state (default: one that is removed)")
+    options.add_argument(
+        "--catalog", action="append", default=[], metavar="ID=DIR", help="mount a folder of GeoTIFFs; may be repeated"
+    )
+    options.add_argument("--list-functions", action="store_true", help="print the functions evaluated, and stop")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code is 0 after a stop by signal, 2 when it could not start."""
+    options = parser().parse_args(arguments)
+    if options.list_functions:
+        sys.stdout.write("\n".join(registry.names) + "\n")
+        return 0
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        emulator = Emulator(host=options.host, port=options.port, root=options.root, catalogs=options.catalog)
+    except (MountError, OSError) as problem:
+        sys.stderr.write(f"error: {problem}\n")
+        return 2
+    return serve(emulator)
+
+
+def serve(emulator: Emulator) -> int:
+    """Serve until SIGTERM or SIGINT."""
+    stop = threading.Event()
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    with emulator:
+        sys.stdout.write(f"Earth Engine emulator listening on {emulator.url}\n")
+        sys.stdout.flush()
+        stop.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

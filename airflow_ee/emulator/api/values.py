@@ -1,0 +1,61 @@
+"""value:compute: an expression's value as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from airflow_ee.emulator.api.calls import Answer, Call
+from airflow_ee.emulator.errors import field_violation, invalid
+from airflow_ee.emulator.limits import check_workload_tag
+from airflow_ee.emulator.pixels.grid import Projection
+from airflow_ee.emulator.pixels.types import PixelType
+from airflow_ee.emulator.session import Session
+from airflow_ee.emulator.values.dates import Date, DateRange
+
+
+def compute_value(call: Call, session: Session) -> Answer:
+    """The value, in the forms that ``getInfo`` shows."""
+    if "expression" not in call.body:
+        raise field_violation("expression", "Expression must be specified.")
+    check_workload_tag(call.body.get("workloadTag", ""))
+    value = session.evaluate(call.body["expression"])
+    return Answer({"result": shown(value)}, session.marker)
+
+
+def shown(value: Any) -> Any:
+    """A value as JSON. Nests as deeply as the value does, which the expression's own limits bound."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return _number(value)
+    if isinstance(value, Mapping):
+        return {str(key): shown(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [shown(each) for each in value]
+    return _object(value)
+
+
+def _number(value: float) -> float | None:
+    """Whole doubles are written as whole numbers; JSON has no word for what is not a number."""
+    if not math.isfinite(value):
+        return None
+    return int(value) if value.is_integer() and abs(value) < 2**53 else value
+
+
+def _object(value: Any) -> Any:
+    if isinstance(value, Date):
+        return {"type": "Date", "value": _number(value.milliseconds)}
+    if isinstance(value, DateRange):
+        dates = [_number(value.start.milliseconds), _number(value.end.milliseconds)]
+        return {"type": "DateRange", "dates": dates}
+    if isinstance(value, Projection):
+        crs = {"crs": value.crs.text} if value.crs.is_code else {"wkt": value.crs.text}
+        return {"type": "Projection", **crs, "transform": [shown(term) for term in value.transform]}
+    if isinstance(value, PixelType) or hasattr(value, "as_value"):
+        return shown(value.as_value())
+    if isinstance(value, datetime):
+        raise TypeError("datetimes stay inside of the catalogue")
+    raise invalid(f"{type(value).__name__} cannot be shown as a value.")

@@ -1,0 +1,1 @@
+"""What can be loaded: mounted folders, simulated collections, and assets that exports have made."""

@@ -1,0 +1,96 @@
+"""Everything that can be loaded by id, mounted folders first: a mount may take over a built-in id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from airflow_ee.emulator.catalog.assets import CollectionAsset, ImageAsset, asset_id, asset_name
+from airflow_ee.emulator.errors import EmulatorError, invalid
+from airflow_ee.emulator.session import Session
+from airflow_ee.emulator.values.element import Collection, Filter
+from airflow_ee.emulator.values.image import Image
+
+
+class StoredAssets(Protocol):
+    """Assets that exports have made."""
+
+    def image(self, identity: str) -> ImageAsset | None:
+        """The image of that id."""
+
+    def folder(self, identity: str) -> dict[str, object] | None:
+        """The folder or collection of that id, as REST shows it."""
+
+    def children(self, identity: str) -> list[ImageAsset]:
+        """The images directly inside of a folder or collection."""
+
+
+class Catalog:
+    """Assets by id."""
+
+    def __init__(self, collections: Iterable[CollectionAsset], stored: StoredAssets) -> None:
+        self._collections: dict[str, CollectionAsset] = {}
+        for collection in collections:
+            self._collections.setdefault(collection.id, collection)
+        self.stored = stored
+
+    @property
+    def collections(self) -> Mapping[str, CollectionAsset]:
+        """The image collections by id."""
+        return self._collections
+
+    def collection(self, name: str) -> CollectionAsset | None:
+        """A collection by id or REST name."""
+        return self._collections.get(asset_id(name))
+
+    def image(self, name: str) -> ImageAsset | None:
+        """An image by id or REST name."""
+        identity = asset_id(name)
+        parent, _, index = identity.rpartition("/")
+        collection = self._collections.get(parent)
+        if collection is not None:
+            return collection.image(index)
+        return self.stored.image(identity)
+
+    def require_image(self, name: str) -> ImageAsset:
+        """An image, or the service's refusal as getPixels and assets.get word it."""
+        found = self.image(name)
+        if found is None:
+            raise denied(name)
+        return found
+
+    def load_image(self, identity: str, session: Session) -> Image:
+        """What ``Image.load`` answers."""
+        asset = self.image(identity)
+        if asset is None:
+            message = f"Image asset '{identity}' not found (does not exist or caller does not have access)."
+            raise invalid(f"Image.load: {message}")
+        session.touch(asset.kind)
+        return asset.to_image()
+
+    def load_collection(self, identity: str, session: Session) -> Collection:
+        """What ``ImageCollection.load`` answers: a query that waits for its filters."""
+        source = self.collection(identity)
+        if source is None:
+            if self.stored.folder(asset_id(identity)) is not None:
+                return self._load_stored(identity, session)
+            message = f"ImageCollection asset '{identity}' not found (does not exist or caller does not have access)."
+            raise invalid(f"ImageCollection.load: {message}")
+        session.touch(source.kind)
+
+        def query(filters: Sequence[Filter]) -> Iterable[Image]:
+            return (asset.to_image() for asset in source.query(filters))
+
+        return Collection(of_images=True, query=query, id=source.id)
+
+    def _load_stored(self, identity: str, session: Session) -> Collection:
+        images = self.stored.children(asset_id(identity))
+        for image in images:
+            session.touch(image.kind)
+        return Collection((image.to_image() for image in images), of_images=True, id=identity)
+
+
+def denied(name: str) -> EmulatorError:
+    """The service does not tell an asset that is missing from one that is hidden."""
+    message = f"Permission 'earthengine.assets.get' denied on resource '{asset_name(name)}' (or it may not exist)."
+    return EmulatorError("PERMISSION_DENIED", message)

@@ -1,0 +1,46 @@
+"""Time as something that is handed in: tests hold it still."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def now(self) -> datetime:
+        """The present moment, aware, in UTC."""
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> datetime:
+        """The present moment."""
+        return datetime.now(UTC)
+
+
+class ManualClock:
+    """A time that only moves when told to.
+
+    >>> clock = ManualClock(datetime(2024, 1, 1, tzinfo=UTC))
+    >>> clock.advance(90)
+    >>> clock.now().minute
+    1
+    """
+
+    def __init__(self, start: datetime) -> None:
+        self._now = start
+        self._lock = threading.Lock()
+
+    def now(self) -> datetime:
+        """The moment that was set."""
+        with self._lock:
+            return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Move on."""
+        with self._lock:
+            self._now += timedelta(seconds=seconds)

@@ -1,0 +1,148 @@
+"""Masks: how valid a pixel is, from 0 to 1. Masked is never zero."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from airflow_ee.emulator.functions.arithmetic import joined, pairs, settled
+from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.pixels.grid import Grid
+from airflow_ee.emulator.pixels.raster import Masked, Pointwise, Raster
+from airflow_ee.emulator.pixels.types import FLOAT, PixelType, union
+from airflow_ee.emulator.values.geometry import Geometry
+from airflow_ee.emulator.values.image import Band, Image, constant
+
+_FRACTION = PixelType("float", 0.0, 1.0)
+
+
+@registry.implements("Image.mask")
+def mask(image: Image, mask: Image | None = None) -> Image:
+    """Without an argument the mask as an image that is valid everywhere; with one, the image under another mask."""
+    if mask is not None:
+        return _with_mask(image, mask)
+    return image.each(lambda band: band.computed(Pointwise(_shown, band.node), _FRACTION))
+
+
+def _shown(raster: Raster) -> Raster:
+    return Raster(raster.mask, np.ones_like(raster.mask))
+
+
+def _fraction(raster: Raster) -> NDArray[np.float32]:
+    """A mask image's pixel as a mask: masked counts as 0, beyond 1 as 1."""
+    return (np.clip(raster.values, 0, 1) * raster.mask).astype(np.float32)
+
+
+def _with_mask(image: Image, mask: Image) -> Image:
+    def change(raster: Raster, new: Raster) -> Raster:
+        return Raster(np.where(raster.mask > 0, raster.values, raster.values.dtype.type(0)), _fraction(new))
+
+    return _masked(image, mask, "Image.mask", change)
+
+
+@registry.implements("Image.updateMask")
+def update_mask(image: Image, mask: Image) -> Image:
+    """The product of both masks: what was masked stays so."""
+
+    def change(raster: Raster, new: Raster) -> Raster:
+        return Raster(raster.values, raster.mask * _fraction(new))
+
+    return _masked(image, mask, "Image.updateMask", change)
+
+
+def _masked(image: Image, mask: Image, function: str, change: Callable[[Raster, Raster], Raster]) -> Image:
+    masks = {id(band): other for _, band, other in pairs(image, mask, function)}
+    return image.each(lambda band: band.computed(Pointwise(change, band.node, masks[id(band)].node)))
+
+
+@registry.implements("Image.selfMask")
+def self_mask(image: Image) -> Image:
+    """Masked where zero."""
+    return update_mask(image, image)
+
+
+@registry.implements("Image.unmask")
+def unmask(input: Image, value: Image | None = None, same_footprint: bool = True) -> Image:
+    """Another image's pixels where this one is masked; beyond the footprint only if asked to."""
+    filling = value if value is not None else constant(0)
+    bands = {id(band): other for _, band, other in pairs(input, filling, "Image.unmask")}
+    return input.each(
+        lambda band: _unmasked(
+            band, bands[id(band)], input.footprint if same_footprint else None, bounded=same_footprint
+        )
+    )
+
+
+def _unmasked(band: Band, filling: Band, footprint: Geometry | None, *, bounded: bool) -> Band:
+    type_ = union(band.type, filling.type)
+    inside = Masked(filling.node, _inside(band, footprint)) if bounded else filling.node
+
+    def change(raster: Raster, other: Raster) -> Raster:
+        masked = raster.mask == 0
+        values = np.where(masked, other.values.astype(type_.dtype), raster.values.astype(type_.dtype))
+        return settled(values, np.where(masked, other.mask, raster.mask), type_)
+
+    extent = band.extent if bounded else None
+    return replace(band, type=type_, node=Pointwise(change, band.node, inside), extent=extent)
+
+
+def _inside(band: Band, footprint: Geometry | None) -> Callable[[Grid], NDArray[np.bool_]]:
+    """Which pixels of a grid lie in the band's extent and in the shape it was clipped to."""
+
+    def keep(grid: Grid) -> NDArray[np.bool_]:
+        kept = np.ones(grid.shape, dtype=np.bool_)
+        if band.extent is not None:
+            kept &= within_extent(band.extent, grid)
+        if footprint is not None:
+            kept &= footprint.contains(*grid.centres(), grid.projection.crs)
+        return kept
+
+    return keep
+
+
+def within_extent(extent: Grid, grid: Grid) -> NDArray[np.bool_]:
+    """Which pixels of a grid have their centre in another grid."""
+    sites = grid.sites_in(extent.projection)
+    rows = (sites.rows >= extent.row) & (sites.rows < extent.row + extent.height)
+    cols = (sites.cols >= extent.col) & (sites.cols < extent.col + extent.width)
+    return np.asarray(np.broadcast_to(rows & cols, grid.shape))
+
+
+@registry.implements("Image.normalizedDifference")
+def normalized_difference(input: Image, band_names: list[str] | None = None) -> Image:
+    """(first - second) / (first + second), named ``nd``; negative input is masked, and properties are gone."""
+    names = band_names or input.names[:2]
+    first, second = (input.band(name, function="Image.normalizedDifference") for name in names)
+
+    def change(one: Raster, two: Raster) -> Raster:
+        a, b = one.values.astype(np.float64), two.values.astype(np.float64)
+        total = a + b
+        values = np.divide(a - b, total, out=np.zeros_like(total), where=total != 0)
+        good = (a >= 0) & (b >= 0)
+        return settled(values, np.where(good, np.minimum(one.mask, two.mask), np.float32(0)), FLOAT)
+
+    type_ = PixelType("float", -1.0, 1.0)
+    return Image((joined("nd", type_, Pointwise(change, first.node, second.node), (first, second)),))
+
+
+@registry.implements("Image.where")
+def where(input: Image, test: Image, value: Image) -> Image:
+    """The value where the test is true and neither is masked; a masked input stays masked."""
+    tests = {id(band): other for _, band, other in pairs(input, test, "Image.where")}
+    values = {id(band): other for _, band, other in pairs(input, value, "Image.where")}
+
+    def replaced(band: Band) -> Band:
+        new = values[id(band)]
+        type_ = union(band.type, new.type)
+
+        def change(raster: Raster, condition: Raster, other: Raster) -> Raster:
+            use = (condition.values != 0) & (condition.mask > 0) & (other.mask > 0)
+            kept = np.where(use, other.values.astype(type_.dtype), raster.values.astype(type_.dtype))
+            return Raster(kept, raster.mask)
+
+        return band.computed(Pointwise(change, band.node, tests[id(band)].node, new.node), type_)
+
+    return input.each(replaced)

@@ -1,0 +1,148 @@
+"""Pictures from pixels: value ranges to 0..255, palettes, gamma, opacity."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from airflow_ee.emulator.errors import invalid
+from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.pixels.raster import Pointwise, Raster
+from airflow_ee.emulator.pixels.types import PixelType
+from airflow_ee.emulator.values.image import Band, Image
+
+_BYTE = PixelType("int", 0, 255)
+_RGB = ("vis-red", "vis-green", "vis-blue")
+_COLOURS = {
+    "aqua": "00ffff", "black": "000000", "blue": "0000ff", "brown": "a52a2a", "cyan": "00ffff", "darkgreen": "006400",
+    "gray": "808080", "green": "008000", "grey": "808080", "lime": "00ff00", "magenta": "ff00ff", "maroon": "800000",
+    "navy": "000080", "olive": "808000", "orange": "ffa500", "pink": "ffc0cb", "purple": "800080", "red": "ff0000",
+    "silver": "c0c0c0", "tan": "d2b48c", "teal": "008080", "white": "ffffff", "yellow": "ffff00",
+}  # fmt: skip
+
+
+def colour(text: str) -> tuple[int, int, int]:
+    """Red, green and blue of a CSS name or of hexadecimal digits.
+
+    >>> colour("#0F0"), colour("orange")
+    ((0, 255, 0), (255, 165, 0))
+    """
+    digits = _COLOURS.get(text.lower(), text.lower().removeprefix("#"))
+    if re.fullmatch(r"[0-9a-f]{3}", digits):
+        digits = "".join(digit * 2 for digit in digits)
+    if not re.fullmatch(r"[0-9a-f]{6}", digits):
+        raise invalid(f"Invalid color: '{text}'.")
+    return int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16)
+
+
+def visualized(
+    image: Image,
+    *,
+    low: Sequence[float],
+    high: Sequence[float],
+    gamma: Sequence[float],
+    palette: Sequence[str] | None = None,
+    opacity: float = 1.0,
+) -> Image:
+    """Three bands of bytes (one for a single band without a palette)."""
+    bands = image.bands[:3]
+    if palette:
+        if len(bands) != 1:
+            raise invalid("Image.visualize: Cannot provide a palette when visualizing more than one band.")
+        return image.with_bands(_through_palette(bands[0], _at(low, 0), _at(high, 0), palette, opacity))
+    if len(bands) == 2:
+        raise invalid("Image.visualize: Must have 1 or 3 bands.")
+    scaled = [_scaled(band, _at(low, i), _at(high, i), _at(gamma, i), opacity) for i, band in enumerate(bands)]
+    if len(scaled) == 1:
+        return image.with_bands([replace(scaled[0], name="vis-gray")])
+    return image.with_bands(replace(band, name=name) for band, name in zip(scaled, _RGB, strict=True))
+
+
+def _at(values: Sequence[float], index: int) -> float:
+    return values[index] if index < len(values) else values[-1]
+
+
+def _unit(values: NDArray[Any], low: float, high: float) -> NDArray[np.float64]:
+    span = high - low
+    scaled = (values.astype(np.float64) - low) / span if span else (values >= low).astype(np.float64)
+    return np.asarray(np.clip(scaled, 0.0, 1.0))
+
+
+def _scaled(band: Band, low: float, high: float, gamma: float, opacity: float) -> Band:
+    def change(raster: Raster) -> Raster:
+        unit = _unit(raster.values, low, high) ** (1.0 / gamma)
+        return Raster(np.floor(unit * 255 + 0.5).astype(np.uint8), raster.mask * np.float32(opacity))
+
+    return replace(band, type=_BYTE, node=Pointwise(change, band.node))
+
+
+def _through_palette(band: Band, low: float, high: float, palette: Sequence[str], opacity: float) -> list[Band]:
+    stops = np.array([colour(text) for text in palette], dtype=np.float64)
+    if len(stops) == 1:
+        stops = np.repeat(stops, 2, axis=0)
+    places = np.linspace(0.0, 1.0, len(stops))
+
+    def layer(channel: int) -> Band:
+        def change(raster: Raster) -> Raster:
+            shade = np.interp(_unit(raster.values, low, high), places, stops[:, channel])
+            return Raster(np.floor(shade + 0.5).astype(np.uint8), raster.mask * np.float32(opacity))
+
+        return replace(band, name=_RGB[channel], type=_BYTE, node=Pointwise(change, band.node))
+
+    return [layer(channel) for channel in range(3)]
+
+
+@registry.implements("Image.visualize")
+def visualize(
+    image: Image,
+    bands: Any = None,
+    gain: Any = None,
+    bias: Any = None,
+    min: Any = None,
+    max: Any = None,
+    gamma: Any = None,
+    opacity: float | None = None,
+    palette: Any = None,
+    force_rgb_output: bool = False,
+) -> Image:
+    """An image as a picture; ``gain`` and ``bias`` are another way to say ``min`` and ``max``."""
+    chosen = image if bands is None else image.with_bands(image.band(name) for name in _texts(bands))
+    if gain is not None or bias is not None:
+        gains, biases = _numbers(gain, 1.0), _numbers(bias, 0.0)
+        low = [-_at(biases, i) / each for i, each in enumerate(gains)]
+        high = [(255 - _at(biases, i)) / each for i, each in enumerate(gains)]
+    else:
+        low, high = _numbers(min, 0.0), _numbers(max, _greatest(chosen))
+    shown = visualized(
+        chosen,
+        low=low,
+        high=high,
+        gamma=_numbers(gamma, 1.0),
+        palette=None if palette is None else _texts(palette),
+        opacity=1.0 if opacity is None else opacity,
+    )
+    if force_rgb_output and len(shown.bands) == 1:
+        return shown.with_bands(replace(shown.bands[0], name=name) for name in _RGB)
+    return shown
+
+
+def _greatest(image: Image) -> float:
+    high = image.bands[0].type.range[1]
+    return high if np.isfinite(high) else 1.0
+
+
+def _numbers(value: Any, default: float) -> list[float]:
+    if value is None:
+        return [default]
+    values = value if isinstance(value, list) else str(value).split(",")
+    return [float(each) for each in values]
+
+
+def _texts(value: Any) -> list[str]:
+    """A list, or one text with commas."""
+    return [str(each).strip() for each in (value if isinstance(value, list) else str(value).split(","))]

@@ -1,0 +1,240 @@
+"""Pull evaluation: a node answers a grid by asking its inputs for grids.
+
+There is no recursion, and no result outlives its last use. A node never sees the whole image: large grids are answered block
+by block, and since every node is a function of the pixel alone, the blocks join to what one piece would have been.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from airflow_ee.emulator.errors import invalid
+from airflow_ee.emulator.pixels.grid import OUTSIDE, Grid, Positions, Projection, Sites
+
+BLOCK_SIDE = 512
+"""Pixels a side that are computed at once: bounds memory whatever the request."""
+
+MAX_REPROJECTED_PIXELS = 64_000_000
+
+Values = NDArray[Any]
+Mask = NDArray[np.float32]
+
+
+class Raster(NamedTuple):
+    """Pixel values and how valid each is, from 0 (masked) to 1. Both broadcast to the grid's shape."""
+
+    values: Values
+    mask: Mask
+
+
+Demand = tuple["Node", Grid]
+
+
+class Node(ABC):
+    """One band's pixels, before anybody has asked for them."""
+
+    def demands(self, grid: Grid) -> tuple[Demand, ...]:  # noqa: ARG002 -- a leaf asks for nothing
+        """What must be known to answer ``grid``."""
+        return ()
+
+    @abstractmethod
+    def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:
+        """The pixels of ``grid``, given what :meth:`demands` asked for."""
+
+
+def answer(nodes: Sequence[Node], grid: Grid) -> list[Raster]:
+    """The pixels of every node on one grid."""
+    wanted: list[Demand] = [(node, grid) for node in nodes]
+    order, asked = _plan(wanted)
+    uses = _count_uses(wanted, asked)
+    known: dict[Demand, Raster] = {}
+    for job in order:
+        node, window = job
+        known[job] = node.compute(window, [known[need] for need in asked[job]])
+        for need in asked[job]:
+            uses[need] -= 1
+            if not uses[need]:
+                del known[need]
+    return [known[job] for job in wanted]
+
+
+def _plan(wanted: Sequence[Demand]) -> tuple[list[Demand], dict[Demand, tuple[Demand, ...]]]:
+    """Every demand behind ``wanted``, needs first, found depth first with a stack of our own."""
+    order: list[Demand] = []
+    asked: dict[Demand, tuple[Demand, ...]] = {}
+    stack: list[tuple[Demand, Iterator[Demand]]] = []
+    for root in wanted:
+        _enter(root, asked, stack)
+        while stack:
+            job, needs = stack[-1]
+            need = next(needs, None)
+            if need is None:
+                order.append(job)
+                stack.pop()
+            else:
+                _enter(need, asked, stack)
+    return order, asked
+
+
+def _enter(job: Demand, asked: dict[Demand, tuple[Demand, ...]], stack: list[tuple[Demand, Iterator[Demand]]]) -> None:
+    if job not in asked:
+        asked[job] = job[0].demands(job[1])
+        stack.append((job, iter(asked[job])))
+
+
+def _count_uses(wanted: Sequence[Demand], asked: dict[Demand, tuple[Demand, ...]]) -> dict[Demand, int]:
+    uses = dict.fromkeys(asked, 0)
+    for needs in asked.values():
+        for need in needs:
+            uses[need] += 1
+    for job in wanted:
+        uses[job] += 1
+    return uses
+
+
+def render(nodes: Sequence[Node], grid: Grid) -> list[Raster]:
+    """Like :func:`answer` for grids of any size, block by block, with full-shape arrays."""
+    whole: list[Raster] = []
+    for block in grid.blocks(BLOCK_SIDE):
+        parts = answer(nodes, block)
+        if not whole:
+            whole = [
+                Raster(np.zeros(grid.shape, part.values.dtype), np.zeros(grid.shape, np.float32)) for part in parts
+            ]
+        top, left = block.row - grid.row, block.col - grid.col
+        window = (slice(top, top + block.height), slice(left, left + block.width))
+        for target, part in zip(whole, parts, strict=True):
+            target.values[window] = part.values
+            target.mask[window] = part.mask
+    return whole
+
+
+class Pointwise(Node):
+    """Pixels computed from the same pixels of other nodes."""
+
+    def __init__(self, function: Callable[..., Raster], *inputs: Node) -> None:
+        self._function = function
+        self._inputs = inputs
+
+    def demands(self, grid: Grid) -> tuple[Demand, ...]:
+        """Every input on the same grid."""
+        return tuple((node, grid) for node in self._inputs)
+
+    def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:  # noqa: ARG002 -- a pixel needs no place
+        """Apply the function to the inputs' pixels."""
+        return self._function(*inputs)
+
+
+class Positional(Node):
+    """Pixels that depend on where they are and on nothing else: constants, areas, coordinates."""
+
+    def __init__(self, function: Callable[[Grid], Raster]) -> None:
+        self._function = function
+
+    def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:  # noqa: ARG002 -- a leaf has none
+        """Apply the function to the grid."""
+        return self._function(grid)
+
+
+class Masked(Node):
+    """A node's pixels with the mask multiplied by a function of the place."""
+
+    def __init__(self, node: Node, keep: Callable[[Grid], NDArray[np.bool_]]) -> None:
+        self._node = node
+        self._keep = keep
+
+    def demands(self, grid: Grid) -> tuple[Demand, ...]:
+        """The node itself."""
+        return ((self._node, grid),)
+
+    def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:
+        """Mask what is not kept."""
+        return Raster(inputs[0].values, inputs[0].mask * self._keep(grid).astype(np.float32))
+
+
+class Reprojected(Node):
+    """A node computed on a fixed lattice and read by the nearest pixel from wherever it is wanted."""
+
+    def __init__(self, node: Node, projection: Projection) -> None:
+        self._node = node
+        self._projection = projection
+
+    def demands(self, grid: Grid) -> tuple[Demand, ...]:
+        """The window of the lattice that the grid's pixel centres fall into."""
+        window = _window(self._projection, grid.sites_in(self._projection))
+        return ((self._node, window),)
+
+    def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:
+        """Pick the nearest pixels."""
+        sites = grid.sites_in(self._projection)
+        window = _window(self._projection, sites)
+        return pick(inputs[0], Sites(sites.rows - window.row, sites.cols - window.col), window.shape)
+
+
+class Interpolated(Node):
+    """A node read from its own lattice by bilinear or bicubic interpolation. Masked pixels lend no value."""
+
+    def __init__(self, node: Node, projection: Projection, weights: Callable[[Values], list[Values]]) -> None:
+        self._node = node
+        self._projection = projection
+        self._weights = weights
+        self._reach = len(weights(np.zeros(1))) // 2
+
+    def demands(self, grid: Grid) -> tuple[Demand, ...]:
+        """The window with as many pixels around it as the kernel reaches."""
+        return ((self._node, self._padded(grid)),)
+
+    def _padded(self, grid: Grid) -> Grid:
+        window, reach = _window(self._projection, grid.sites_in(self._projection)), self._reach
+        return window.window(row=-reach, col=-reach, height=window.height + 2 * reach, width=window.width + 2 * reach)
+
+    def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:
+        """Weigh the neighbours; where none is valid the pixel is masked."""
+        window = self._padded(grid)
+        at = grid.positions_in(self._projection)
+        rows, cols = np.broadcast_arrays(at.rows - 0.5 - window.row, at.cols - 0.5 - window.col)
+        lost = ~(np.isfinite(rows) & np.isfinite(cols))
+        return self._weigh(inputs[0], Positions(np.where(lost, -9.0, rows), np.where(lost, -9.0, cols)), window.shape)
+
+    def _weigh(self, raster: Raster, at: Positions, shape: tuple[int, int]) -> Raster:
+        base = Sites(np.floor(at.rows).astype(np.int64), np.floor(at.cols).astype(np.int64))
+        row_weights, col_weights = self._weights(at.rows - base.rows), self._weights(at.cols - base.cols)
+        total, weight = np.zeros(at.rows.shape), np.zeros(at.rows.shape)
+        first = 1 - self._reach
+        for i, by_row in enumerate(row_weights):
+            for j, by_col in enumerate(col_weights):
+                part = pick(raster, Sites(base.rows + i + first, base.cols + j + first), shape)
+                share = by_row * by_col * part.mask
+                total += share * part.values
+                weight += share
+        known = weight > 1e-6
+        values = np.divide(total, weight, out=np.zeros_like(total), where=known)
+        return Raster(values, np.clip(np.where(known, weight, 0.0), 0.0, 1.0).astype(np.float32))
+
+
+def _window(projection: Projection, sites: Sites) -> Grid:
+    """The smallest grid with all the sites that exist; one masked pixel when none does."""
+    rows, cols = sites.rows[sites.rows != OUTSIDE], sites.cols[sites.cols != OUTSIDE]
+    if not rows.size or not cols.size:
+        return Grid(projection, row=0, col=0, height=1, width=1)
+    row, col = int(rows.min()), int(cols.min())
+    height, width = int(rows.max()) - row + 1, int(cols.max()) - col + 1
+    if height * width > MAX_REPROJECTED_PIXELS:
+        raise invalid(f"Reprojection output too large ({width}x{height} pixels).")
+    return Grid(projection, row=row, col=col, height=height, width=width)
+
+
+def pick(raster: Raster, sites: Sites, shape: tuple[int, int]) -> Raster:
+    """Pixels by row and column; places outside ``shape`` are masked zeros."""
+    height, width = shape
+    good_rows, good_cols = (sites.rows >= 0) & (sites.rows < height), (sites.cols >= 0) & (sites.cols < width)
+    rows, cols = np.where(good_rows, sites.rows, 0), np.where(good_cols, sites.cols, 0)
+    values = np.broadcast_to(raster.values, shape)[rows, cols]
+    mask = np.broadcast_to(raster.mask, shape)[rows, cols]
+    inside = good_rows & good_cols
+    return Raster(np.where(inside, values, values.dtype.type(0)), np.where(inside, mask, np.float32(0)))
