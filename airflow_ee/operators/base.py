@@ -1,0 +1,157 @@
+"""What all Earth Engine operators share: the connection, the client, workload tags, expressions."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_ee.core.expression import Expression
+from airflow_ee.core.resources import check_workload_tag
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_ee.core.client import EarthEngineClient
+    from airflow_ee.hooks.earth_engine import EarthEngineHook
+
+__all__ = ["PROVIDE_PROJECT_ID", "EarthEngineBaseOperator", "workload_tag_from"]
+
+PROVIDE_PROJECT_ID: str | None = None
+"""The connection's project. Google's provider has the same name, whose import would slow every DAG file down."""
+
+LONGEST_WORKLOAD_TAG = 63
+
+
+class EarthEngineBaseOperator(BaseOperator):
+    """
+    Base of the Earth Engine operators.
+
+    :param project_id: Cloud project that is billed; else the connection's, else the credentials'.
+    :param gcp_conn_id: The Airflow connection, of type ``earth_engine`` or ``google_cloud_platform``.
+    :param impersonation_chain: Service account to impersonate, or a chain of them.
+    :param workload_tag: Tag under which Google's reports sum up compute: 1 to 63 of ``a-z 0-9 - _``; else one is made of
+        the connection's ``workload_tag_prefix``, the DAG's and the task's id.
+    :param request_timeout_seconds: Longest wait for one answer; else the connection's.
+    :param request_retries: How often a request that failed for a passing reason is made again.
+    """
+
+    template_fields: Sequence[str] = ("project_id", "gcp_conn_id", "impersonation_chain", "workload_tag")
+    template_fields_renderers: ClassVar[dict[str, str]] = {}
+    template_ext: Sequence[str] = (".json", ".geojson")
+    ui_color = "#d7ead9"
+
+    def __init__(
+        self,
+        *,
+        project_id: str | None = PROVIDE_PROJECT_ID,
+        gcp_conn_id: str = "earth_engine_default",
+        impersonation_chain: str | Sequence[str] | None = None,
+        workload_tag: str | None = None,
+        request_timeout_seconds: float | None = None,
+        request_retries: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.project_id = project_id
+        self.gcp_conn_id = gcp_conn_id
+        self.impersonation_chain = impersonation_chain
+        self.workload_tag = workload_tag
+        self.request_timeout_seconds = request_timeout_seconds
+        self.request_retries = request_retries
+
+    @cached_property
+    def hook(self) -> EarthEngineHook:
+        """The hook of this task's connection."""
+        # Here and not above: Google's hooks add over a second to every parse of a DAG file.
+        from airflow_ee.hooks.earth_engine import EarthEngineHook  # noqa: PLC0415
+
+        return EarthEngineHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
+
+    @property
+    def client(self) -> EarthEngineClient:
+        """A client with this task's project, timeout and retries."""
+        return self.hook.get_client(
+            project_id=self.project_id,
+            request_timeout_seconds=self.request_timeout_seconds,
+            request_retries=self.request_retries,
+        )
+
+    def effective_workload_tag(self, context: Context) -> str:
+        """
+        Return the tag to send: the one that was given, else one made of the DAG's and the task's id.
+
+        :param context: Airflow's context.
+        """
+        if self.workload_tag:
+            return check_workload_tag(self.workload_tag)
+        ti = context["ti"]
+        return workload_tag_from(self.hook.options.workload_tag_prefix, ti.dag_id, ti.task_id)
+
+    def resolve_expression(
+        self, expression: Any, expression_kwargs: Mapping[str, Any] | None, context: Context
+    ) -> Expression:
+        """
+        Return the graph behind what a user gave as an expression.
+
+        :param expression: REST graph, its JSON text, an object of Google's client, or a callable
+            ``f(context, **expression_kwargs)`` that returns one of these; it runs after ``ee`` was initialised.
+        :param expression_kwargs: Arguments of the callable.
+        :param context: Airflow's context.
+        """
+        if _is_function(expression):
+            self.hook.initialize_ee(self.project_id)
+            expression = expression(context, **(expression_kwargs or {}))
+        elif expression_kwargs:
+            raise ValueError("expression_kwargs are given, but expression is no callable that could take them")
+        if isinstance(expression, str) and expression.endswith(".json"):
+            expression = Path(expression).read_text(encoding="utf-8")
+        return Expression.parse(expression)
+
+    def _do_render_template_fields(
+        self,
+        parent: Any,
+        template_fields: Iterable[str],
+        context: Context,
+        jinja_env: jinja2.Environment,
+        seen_oids: set[int],
+    ) -> None:
+        """
+        Render templates, but leave functions alone.
+
+        Airflow would call a function in a template field while it renders; an expression's function has to run later,
+        when ``ee`` is initialised. Mapped tasks come here directly, so overriding the public method would not do.
+        """
+        fields = [name for name in template_fields if not (parent is self and _is_function(getattr(self, name)))]
+        super()._do_render_template_fields(parent, fields, context, jinja_env, seen_oids)
+
+
+def workload_tag_from(*parts: str) -> str:
+    """Squeeze names into a workload tag: the same names always give the same one.
+
+    >>> workload_tag_from("", "my_dag", "export")
+    'my_dag-export'
+    >>> len(workload_tag_from("team", "d" * 100, "t" * 100))
+    63
+    """
+    plain = "-".join(part for part in parts if part).lower()
+    squeezed = re.sub(r"[^a-z0-9_-]+", "-", plain).strip("-_")
+    if squeezed == plain and len(squeezed) <= LONGEST_WORKLOAD_TAG:
+        return squeezed
+    # What was squeezed out may have been all that told two tasks apart.
+    suffix = hashlib.sha256(plain.encode()).hexdigest()[:6]
+    return f"{squeezed[: LONGEST_WORKLOAD_TAG - len(suffix) - 1]}-{suffix}".lstrip("-_")
+
+
+def _is_function(value: Any) -> bool:
+    return callable(value) and not isinstance(value, type) and not _is_ee_object(value)
+
+
+def _is_ee_object(value: Callable[..., Any]) -> bool:
+    return callable(getattr(value, "serialize", None))
