@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,13 @@ class Canvas:
         """Values and validity of one band."""
         index = self.bands.index(name)
         return self.values[index], self.valid[index]
+
+    def only(self, name: str) -> Canvas:
+        """A view of one band."""
+        index = self.bands.index(name)
+        view = copy.copy(self)
+        view.bands, view.values, view.valid = (name,), (self.values[index],), (self.valid[index],)
+        return view
 
     def invalidate(self, where: npt.NDArray[np.bool_]) -> None:
         """Make pixels invalid in all bands."""

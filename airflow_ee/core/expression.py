@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-__all__ = ["Expression", "constant", "invoke", "load_image", "reference", "with_masks"]
+from airflow_ee.core.region import Region
+
+__all__ = ["Expression", "clip", "constant", "invoke", "load_image", "reference", "with_masks"]
 
 Node = Mapping[str, Any]
 
@@ -113,6 +115,17 @@ def reference(key: str) -> dict[str, Any]:
 def load_image(asset_id: str) -> Expression:
     """The image asset as an expression."""
     return Expression.parse({"result": "0", "values": {"0": invoke("Image.load", id=constant(asset_id))}})
+
+
+def clip(expression: Expression, region: Region) -> Expression:
+    """The image masked outside ``region``; edges are straight in longitude and latitude."""
+    geojson = region.to_geojson()
+    geometry = invoke(
+        f"GeometryConstructors.{geojson['type']}",
+        coordinates=constant(geojson["coordinates"]),
+        geodesic=constant(False),
+    )
+    return expression.wrap("Image.clip", "input", geometry=geometry)
 
 
 def with_masks(

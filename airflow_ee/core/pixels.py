@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from dataclasses import dataclass
 
 import numpy as np
 
+from airflow_ee import __version__
+from airflow_ee.core import wire
 from airflow_ee.core.canvas import Canvas
 from airflow_ee.core.client import EarthEngineClient
 from airflow_ee.core.decode import PixelBlock, decode_npy, split_masks
@@ -17,7 +21,7 @@ from airflow_ee.core.grid import PixelGrid
 from airflow_ee.core.plan import Tile, plan_tiles
 from airflow_ee.core.resources import Band
 
-__all__ = ["PixelSource", "check_request", "fetch_canvas"]
+__all__ = ["PixelSource", "check_request", "fetch_canvas", "provenance_tags", "request_digest"]
 
 MASK_SUFFIX = "__valid"
 log = logging.getLogger(__name__)
@@ -115,6 +119,28 @@ def fetch_canvas(
         canvas.put(tile, block)
         count += 1
     return count
+
+
+def provenance_tags(source: PixelSource, grid: PixelGrid, client: EarthEngineClient) -> dict[str, str]:
+    """Where a file's pixels come from, as GeoTIFF tags."""
+    tags = {
+        "source": source.asset_id or "expression",
+        "request_digest": request_digest(source, grid),
+        "software": f"airflow-ee {__version__}",
+    }
+    return {**tags, **({"simulated": "true"} if client.simulated else {})}
+
+
+def request_digest(source: PixelSource, grid: PixelGrid) -> str:
+    """SHA-256 of what was asked for: image, bands, masks, grid."""
+    asked = {
+        "image": source.asset_id or (source.expression.digest if source.expression else None),
+        "bands": source.names,
+        "masked": source.masked,
+        "min_mask": source.min_mask,
+        "grid": wire.grid_to_rest(grid),
+    }
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 def _fetch_tile(client: EarthEngineClient, source: PixelSource, graph: Expression | None, tile: Tile) -> PixelBlock:

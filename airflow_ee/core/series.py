@@ -1,0 +1,148 @@
+"""The table of a time series: rows, part files that no two runs share, and the merged table made from them.
+
+Each image of a region is one part file with a name of its own, so that runs side by side, reruns and backfills write
+the same files in any order. The merged table is made from all parts, and made again while parts appear, so the run that
+ends last leaves a table that holds them all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from airflow_ee.core.sinks.base import Location
+
+__all__ = ["SCHEMA", "SeriesTable"]
+
+MAXIMUM_IMAGE_IDS = 20
+MAXIMUM_MERGES = 100
+_MOMENT = pa.timestamp("us", tz="UTC")
+_FIELDS: tuple[tuple[str, pa.DataType, str], ...] = (
+    ("region_id", pa.string(), "region"),
+    ("band", pa.string(), "band, or index that is a band"),
+    ("interval_start", _MOMENT, "beginning of the time that the row stands for"),
+    ("interval_end", _MOMENT, "its end, exclusive"),
+    ("image_start", _MOMENT, "beginning of the image's own time"),
+    ("image_end", _MOMENT, "its end, exclusive"),
+    ("observation_date", pa.date32(), "day on which the median pixel was observed"),
+    ("image_count", pa.int32(), "images in the row"),
+    ("image_ids", pa.list_(pa.string()), f"their ids, at most {MAXIMUM_IMAGE_IDS}"),
+    ("mean", pa.float64(), "weighted mean, in `unit`"),
+    ("std", pa.float64(), "weighted standard deviation of the population, in `unit`"),
+    ("min", pa.float64(), "lowest value, in `unit`"),
+    ("max", pa.float64(), "highest value, in `unit`"),
+    ("weight_sum", pa.float64(), "sum of the weights of valid pixels"),
+    ("valid_count", pa.int64(), "valid pixels with a weight above 0"),
+    ("pixel_count", pa.int64(), "pixels with a weight above 0"),
+    ("valid_fraction", pa.float64(), "weight of valid pixels over that of all"),
+    ("unit", pa.string(), "unit of mean, std, min and max; 1 is a ratio"),
+    ("source_update_time", pa.string(), "when the service last changed the image"),
+    ("source", pa.string(), "collection"),
+    ("simulated", pa.bool_(), "whether the pixels are an emulator's simulation"),
+)
+SCHEMA = pa.schema([pa.field(name, kind, metadata={"description": text}) for name, kind, text in _FIELDS])
+"""Columns of parts and tables, each described in its field's metadata."""
+SORT_KEYS = [
+    ("region_id", "ascending"),
+    ("band", "ascending"),
+    ("image_start", "ascending"),
+    ("image_key", "ascending"),
+]
+
+
+@dataclass(frozen=True)
+class SeriesTable:
+    """A series at a place: ``{place}.parquet`` and ``{place}.csv``, made from ``{place}.parts/``."""
+
+    place: Location
+    formats: tuple[str, ...] = ("parquet", "csv")
+
+    @property
+    def parts(self) -> Location:
+        """Folder of the part files."""
+        return self.place.with_suffix(".parts")
+
+    @property
+    def files(self) -> tuple[Location, ...]:
+        """The merged tables."""
+        return tuple(self.place.with_suffix(f".{name}") for name in self.formats)
+
+    def part(self, region_id: str, bands: Iterable[str], image_index: str) -> Location:
+        """The part file of one image, whatever run writes it."""
+        owner = hashlib.sha256("\x1f".join((region_id, *sorted(bands))).encode()).hexdigest()[:12]
+        return self.parts / owner / f"{image_index}.parquet"
+
+    def recorded_digest(self, part: Location) -> str | None:
+        """Digest of the request that a part was made from; None when there is no part."""
+        if not part.exists():
+            return None
+        metadata = pyarrow.parquet.read_schema(pa.BufferReader(part.read_bytes())).metadata or {}
+        return (metadata.get(b"request_digest") or b"").decode()
+
+    def write_part(self, part: Location, rows: Iterable[Mapping[str, Any]], *, request_digest: str) -> None:
+        """Write the rows of one image, replacing those of an earlier run."""
+        table = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA)
+        described = SCHEMA.with_metadata({"request_digest": request_digest})
+        part.write_bytes(_parquet(table.cast(described)))
+
+    def merge(self) -> int:
+        """Make the merged tables from all parts there are; tells the number of rows.
+
+        Another run may add a part while this one merges, and may merge before this one writes. So the parts are listed
+        again after writing, until nothing has changed: whoever writes last has seen every part.
+        """
+        for _ in range(MAXIMUM_MERGES):
+            seen = self.parts.files()
+            table = _read(self.parts, seen)
+            for name, file in zip(self.formats, self.files, strict=True):
+                file.write_bytes(_csv(table) if name == "csv" else _parquet(table))
+            if self.parts.files() == seen:
+                return int(table.num_rows)
+        raise RuntimeError(f"{self.parts.url} changed {MAXIMUM_MERGES} times while it was merged; merge again later")
+
+
+def _read(parts: Location, names: Iterable[str]) -> pa.Table:
+    tables = [
+        pyarrow.parquet.read_table(pa.BufferReader(parts.filesystem.cat_file(name))).cast(SCHEMA)
+        for name in names
+        if name.endswith(".parquet")
+    ]
+    return _without_doubles(pa.concat_tables(tables)) if tables else SCHEMA.empty_table()
+
+
+def _without_doubles(table: pa.Table) -> pa.Table:
+    """One row a region, band and image: of several, the one from the image's latest revision."""
+    keyed = table.append_column("image_key", pc.list_element(table["image_ids"], 0))
+    ordered = keyed.sort_by([*SORT_KEYS, ("source_update_time", "ascending")])
+    keys = ordered.select([name for name, _ in SORT_KEYS]).to_pylist()
+    last = [index for index, key in enumerate(keys) if index + 1 == len(keys) or keys[index + 1] != key]
+    return ordered.take(last).drop_columns(["image_key"])
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _csv(table: pa.Table) -> bytes:
+    """The table as text; lists joined by ``;`` and moments as ISO 8601."""
+    columns = []
+    for field in SCHEMA:
+        column = table[field.name]
+        if pa.types.is_list(field.type):
+            column = pc.binary_join(column, ";")
+        elif pa.types.is_timestamp(field.type):
+            column = pc.strftime(column.cast(pa.timestamp("s", tz="UTC")), format="%Y-%m-%dT%H:%M:%SZ")
+        columns.append(column)
+    buffer = io.BytesIO()
+    pyarrow.csv.write_csv(pa.table(columns, names=SCHEMA.names), buffer)
+    return buffer.getvalue()

@@ -1,0 +1,290 @@
+"""A time series of a collection: fetch each image, keep a raster of it, and make rows of statistics.
+
+Every image is recorded in a part file of its own when all of it is done, so a run that was killed goes on where it
+stopped, and an image that is there unchanged is not fetched again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from airflow_ee.core import wire
+from airflow_ee.core.canvas import Canvas
+from airflow_ee.core.client import EarthEngineClient
+from airflow_ee.core.grid import PixelGrid
+from airflow_ee.core.pixels import PixelSource, check_request, fetch_canvas, provenance_tags
+from airflow_ee.core.plan import plan_tiles
+from airflow_ee.core.presets import RAW, BandPreset, Preset
+from airflow_ee.core.quality import QualityRule
+from airflow_ee.core.region import Region
+from airflow_ee.core.resources import Asset
+from airflow_ee.core.series import SeriesTable
+from airflow_ee.core.sinks.base import Location, scratch_directory
+from airflow_ee.core.sinks.geotiff import write_geotiff
+from airflow_ee.core.statistics import Weights, band_statistics, pixel_weights, weighted_median
+
+__all__ = ["ImageResult", "TimeSeries", "quality_rule", "region_name"]
+
+IMAGES_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """What became of one image."""
+
+    raster: str | None
+    """URL of its raster."""
+    rows: int = 0
+    """Rows written; 0 when it was there already."""
+    requests: int = 0
+    """Pixel requests; 0 when it was there already."""
+    bytes: int = 0
+    """Size of the raster that was written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeSeries:
+    """Everything that the images of a run have in common."""
+
+    collection: str
+    """Asset id."""
+    preset: Preset | None
+    bands: tuple[str, ...]
+    """Bands that rows are made of."""
+    rule: QualityRule | None
+    region: Region | None
+    region_id: str
+    grid: PixelGrid
+    weights: Weights = "coverage"
+    min_valid_fraction: float = 0.0
+    """Rows with less of the region's weight valid have no statistics."""
+    on_revised: str = "replace"
+    """``replace`` or ``keep`` what was recorded of an image that has changed since."""
+    table: SeriesTable | None
+    rasters: Location | None
+    """Folder."""
+    workload_tag: str | None = None
+
+    def make(
+        self,
+        client: EarthEngineClient,
+        images: Sequence[Asset],
+        *,
+        max_pixels: int | None = None,
+        max_concurrency: int | None = None,
+    ) -> list[ImageResult]:
+        """Make all images: several at once where one request carries a whole image, else tile by tile.
+
+        Raises
+        ------
+        ValueError
+            Before any pixel is asked for: a band that is missing, or a grid over ``max_pixels``.
+        EarthEngineError
+            The first failure that cannot be cured; images that were recorded stay.
+        """
+        sources = [self._source(asset) for asset in images]
+        check_request(client, sources[0], self.grid, max_pixels)
+        weights = pixel_weights(self.grid, self.region, self.weights)
+        tiles = plan_tiles(self.grid, bytes_per_pixel=sources[0].bytes_per_pixel, limits=client.settings.limits)
+        single = len(list(tiles)) == 1
+        concurrency = min(max_concurrency or client.settings.max_concurrency, client.settings.max_concurrency)
+        workers, per_image = (min(concurrency, IMAGES_AT_ONCE), 1) if single else (1, concurrency)
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="earth-engine-image")
+        try:
+            return list(
+                pool.map(
+                    lambda asset, source: self._make_image(client, asset, source, weights, per_image), images, sources
+                )
+            )
+        finally:
+            # After a failure, or a kill, nobody waits for images that are not begun.
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def digest(self, asset: Asset) -> str:
+        """What a part and a raster depend on: a different digest means that they have to be made anew."""
+        content = {
+            "image": asset.name,
+            "updated": asset.update_time,
+            "bands": self.bands,
+            "fetched": self._fetched(asset),
+            "quality": self.rule.text if self.rule else None,
+            "region": self.region.to_geojson() if self.region else None,
+            "grid": wire.grid_to_rest(self.grid),
+            "weights": self.weights,
+            "min_valid_fraction": self.min_valid_fraction,
+            "rasters": self.rasters.url if self.rasters else None,
+        }
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _fetched(self, asset: Asset) -> tuple[str, ...]:
+        """The series' own bands, and those that quality and observation dates need."""
+        there = {band.id for band in asset.bands}
+        dates = self.preset.day_of_year_band if self.preset else None
+        extra = [dates] if dates in there else []
+        return tuple(dict.fromkeys((*self.bands, *(self.rule.bands if self.rule else ()), *extra)))
+
+    def _source(self, asset: Asset) -> PixelSource:
+        bands = tuple(asset.band(name) for name in self._fetched(asset))
+        return PixelSource(asset_id=asset.name, bands=bands, workload_tag=self.workload_tag)
+
+    def _band(self, name: str) -> BandPreset:
+        return self.preset.band(name) if self.preset else RAW
+
+    def _make_image(
+        self, client: EarthEngineClient, asset: Asset, source: PixelSource, weights: npt.NDArray[Any], concurrency: int
+    ) -> ImageResult:
+        raster = self.rasters / f"{asset.index}.tif" if self.rasters else None
+        part = self.table.part(self.region_id, self.bands, asset.index) if self.table else None
+        digest = self.digest(asset)
+        if self._kept(part, digest) and (raster is None or raster.exists()):
+            return ImageResult(raster.url if raster else None)
+        size_bytes = 0
+        with scratch_directory() as directory:
+            canvas = Canvas(self.grid, source.names, directory)
+            requests = fetch_canvas(client, source, canvas, max_concurrency=concurrency)
+            self._apply_quality(canvas)
+            if raster is not None:
+                self._write_raster(directory / "raster.tif", canvas, provenance_tags(source, self.grid, client))
+                size_bytes = raster.publish(directory / "raster.tif")
+            rows = list(self._rows(asset, canvas, weights, client.simulated))
+        if self.table and part:
+            # The part is the record of the image, so it comes last.
+            self.table.write_part(part, rows, request_digest=digest)
+        return ImageResult(raster.url if raster else None, len(rows), requests, size_bytes)
+
+    def _kept(self, part: Location | None, digest: str) -> bool:
+        recorded = self.table.recorded_digest(part) if self.table and part else None
+        return recorded is not None and (self.on_revised == "keep" or recorded == digest)
+
+    def _apply_quality(self, canvas: Canvas) -> None:
+        """Make bad pixels of the series' own bands invalid; quality and date bands stay as they are."""
+        good = self.rule.good(canvas) if self.rule else None
+        for name in self.bands:
+            values, valid = canvas.band(name)
+            preset = self._band(name)
+            if good is not None:
+                valid &= good
+            if preset.valid_min is not None:
+                valid &= values >= preset.valid_min
+            if preset.valid_max is not None:
+                valid &= values <= preset.valid_max
+
+    def _write_raster(self, file: Path, canvas: Canvas, tags: Mapping[str, str]) -> None:
+        presets = [self._band(name) for name in canvas.bands]
+        write_geotiff(
+            file,
+            canvas,
+            cloud_optimized=True,
+            scales=[preset.scale for preset in presets],
+            offsets=[preset.offset for preset in presets],
+            units=[preset.unit for preset in presets],
+            tags={**tags, **({"quality": self.rule.text} if self.rule else {})},
+        )
+
+    def _rows(
+        self, asset: Asset, canvas: Canvas, weights: npt.NDArray[Any], simulated: bool
+    ) -> Iterator[dict[str, Any]]:
+        start = asset.start_time
+        if start is None:
+            raise ValueError(f"{asset.id} has no startTime: it has no place in a time series")
+        end = self.preset.image_end(start) if self.preset else asset.end_time
+        for name in self.bands:
+            values, valid = canvas.band(name)
+            preset = self._band(name)
+            numbers = band_statistics(values, valid, weights, scale=preset.scale, offset=preset.offset)
+            enough = numbers.valid_count > 0 and numbers.valid_fraction >= self.min_valid_fraction
+            yield {
+                "region_id": self.region_id,
+                "band": name,
+                "interval_start": start,
+                "interval_end": end,
+                "image_start": start,
+                "image_end": end,
+                "observation_date": self._observation_date(canvas, valid, weights, start),
+                "image_count": 1,
+                "image_ids": [asset.id],
+                **{key: getattr(numbers, key) if enough else None for key in ("mean", "std", "min", "max")},
+                "weight_sum": numbers.weight_sum,
+                "valid_count": numbers.valid_count,
+                "pixel_count": numbers.pixel_count,
+                "valid_fraction": numbers.valid_fraction,
+                "unit": preset.unit,
+                "source_update_time": asset.update_time,
+                "source": self.collection,
+                "simulated": simulated,
+            }
+
+    def _observation_date(
+        self, canvas: Canvas, valid: npt.NDArray[np.bool_], weights: npt.NDArray[Any], start: datetime
+    ) -> date | None:
+        """Day of the median pixel's observation; days before the image's own first day are next year's."""
+        name = self.preset.day_of_year_band if self.preset else None
+        if name is None or name not in canvas.bands:
+            return None
+        days, known = canvas.band(name)
+        used = valid & known & (weights > 0) & (days >= 1) & (days <= 366)
+        if not used.any():
+            return None
+        day = days[used].astype(int)
+        first_day = start.timetuple().tm_yday
+        to_new_year = (datetime(start.year + 1, 1, 1, tzinfo=UTC) - start).days
+        elapsed = np.where(day >= first_day, day - first_day, day - 1 + to_new_year)
+        return (start + timedelta(days=int(weighted_median(elapsed, weights[used])))).date()
+
+
+def quality_rule(text: str | None, preset: Preset | None, first: Asset) -> QualityRule | None:
+    """The rule behind the argument ``quality``, checked against the bands of an image.
+
+    Parameters
+    ----------
+    text
+        ``preset``: the preset's own; None or empty: none; else a rule.
+
+    Raises
+    ------
+    ValueError
+        When it is no rule, or reads a band that the image has not.
+    """
+    if text == "preset":
+        text = preset.quality if preset else None
+    if text in (None, "", "None"):
+        return None
+    rule = QualityRule.parse(str(text))
+    missing = [band for band in rule.bands if band not in {b.id for b in first.bands}]
+    if missing:
+        raise ValueError(
+            f"quality: {first.id} has no band {', '.join(missing)}, which the rule {rule.text!r} reads; "
+            "use quality=None to take every valid pixel, or a rule over bands that are there"
+        )
+    return rule
+
+
+def region_name(argument: Any, region: Region | None, property_name: str | None) -> str:
+    """What a region is called in the table: its feature's property or id, else a digest of its geometry.
+
+    >>> region_name({"type": "Feature", "id": "field-7"}, None, None)
+    'field-7'
+    """
+    feature = argument
+    if isinstance(argument, str) and argument.lstrip().startswith("{"):
+        feature = json.loads(argument)
+    if property_name:
+        properties = feature.get("properties") if isinstance(feature, Mapping) else None
+        if not isinstance(properties, Mapping) or property_name not in properties:
+            raise ValueError(f"region_id_property: the region has no property {property_name!r}")
+        return str(properties[property_name])
+    if isinstance(feature, Mapping) and feature.get("id") not in (None, ""):
+        return str(feature["id"])
+    if region is None:
+        return "grid"
+    return hashlib.sha256(json.dumps(region.to_geojson(), sort_keys=True).encode()).hexdigest()[:12]

@@ -1,0 +1,62 @@
+"""An operator that draws the chart of a time series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_ee.hooks.failures import fail_fast
+from airflow_ee.operators.locations import location
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+__all__ = ["EarthEngineTimeSeriesChartOperator"]
+
+
+class EarthEngineTimeSeriesChartOperator(BaseOperator):
+    """Draw the merged table of :class:`~airflow_ee.operators.series.EarthEngineTimeSeriesOperator` as a PNG.
+
+    Needs the extra ``airflow-ee[chart]``.
+
+    :param table_uri: place of the table, as the series operator was given it
+    :param chart_uri: PNG to write
+    :param title: above the chart; simulated data are labelled besides
+    :param attribution: where the data come from, below the chart
+    :param output_conn_id: Airflow connection of an object store
+    """
+
+    template_fields: Sequence[str] = ("table_uri", "chart_uri", "title", "attribution", "output_conn_id")
+
+    def __init__(
+        self,
+        *,
+        table_uri: str,
+        chart_uri: str,
+        title: str,
+        attribution: str = "",
+        output_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.table_uri = table_uri
+        self.chart_uri = chart_uri
+        self.title = title
+        self.attribution = attribution
+        self.output_conn_id = output_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
+        """Draw the chart; tell where it is."""
+        # Pyarrow and matplotlib are for workers; parsing a DAG file must not load them.
+        from airflow_ee.core.charts import draw_series  # noqa: PLC0415
+
+        with fail_fast():
+            table = location(self.table_uri, self.output_conn_id).with_suffix(".csv")
+            if not table.exists():
+                raise ValueError(f"table_uri: there is no table {table.url}")
+            chart = location(self.chart_uri, self.output_conn_id)
+            chart.write_bytes(draw_series(table.read_bytes(), title=self.title, attribution=self.attribution))
+        self.log.info("Drew %s", chart.url)
+        return {"uri": chart.url}

@@ -1,0 +1,283 @@
+"""Operators that write the pixels of one image over one grid to one file."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_ee.hooks.failures import fail_fast
+from airflow_ee.operators.arguments import integer, names, number, text_or_none
+from airflow_ee.operators.base import EarthEngineBaseOperator
+from airflow_ee.operators.locations import connection_for, location, read_region
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_ee.core.client import EarthEngineClient
+    from airflow_ee.core.grid import PixelGrid
+    from airflow_ee.core.image_file import ImageFile
+    from airflow_ee.core.pixels import PixelSource
+    from airflow_ee.core.region import Region
+
+__all__ = ["EarthEngineComputePixelsOperator", "EarthEngineGetPixelsOperator"]
+
+
+class _PixelsOperator(EarthEngineBaseOperator):
+    """What getting stored pixels and computing them have in common: grid, format, mask, file."""
+
+    template_fields: Sequence[str] = (
+        *EarthEngineBaseOperator.template_fields,
+        "output_uri",
+        "output_conn_id",
+        "grid",
+        "grid_from_asset",
+        "region",
+        "scale",
+        "crs",
+        "crs_transform",
+        "dimensions",
+        "bands",
+        "file_format",
+        "visualization_options",
+        "mask",
+        "nodata",
+        "min_mask",
+        "max_pixels",
+        "max_concurrency",
+    )
+    template_fields_renderers = {"grid": "json", "region": "json", "visualization_options": "json"}
+
+    def __init__(
+        self,
+        *,
+        output_uri: str,
+        output_conn_id: str | None = None,
+        grid: PixelGrid | Mapping[str, Any] | str | None = None,
+        grid_from_asset: str | None = None,
+        region: Any = None,
+        scale: float | str | None = None,
+        crs: str | None = None,
+        crs_transform: Sequence[float] | str | None = None,
+        dimensions: Sequence[int] | str | None = None,
+        clip_to_region: bool = True,
+        bands: Sequence[str] | None = None,
+        file_format: str = "COG",
+        visualization_options: Mapping[str, Any] | None = None,
+        mask: str = "nodata",
+        nodata: float | None = None,
+        min_mask: float | None = None,
+        high_volume: bool | None = None,
+        max_pixels: int | None = 100_000_000,
+        max_concurrency: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.output_uri = output_uri
+        self.output_conn_id = output_conn_id
+        self.grid = grid
+        self.grid_from_asset = grid_from_asset
+        self.region = region
+        self.scale = scale
+        self.crs = crs
+        self.crs_transform = crs_transform
+        self.dimensions = dimensions
+        self.clip_to_region = clip_to_region
+        self.bands = bands
+        self.file_format = file_format
+        self.visualization_options = visualization_options
+        self.mask = mask
+        self.nodata = nodata
+        self.min_mask = min_mask
+        self.high_volume = high_volume
+        self.max_pixels = max_pixels
+        self.max_concurrency = max_concurrency
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write the file; tell where it is and what is in it."""
+        # Numpy, rasterio and their kin are for workers; parsing a DAG file must not load them.
+        from airflow_ee.core.pixels import check_request, request_digest  # noqa: PLC0415
+        from airflow_ee.core.sinks.base import scratch_directory  # noqa: PLC0415
+
+        with fail_fast(), scratch_directory() as directory:
+            region = read_region(self.region, connection_for(self.region, self.output_conn_id, self.gcp_conn_id))
+            form = self._file(region)
+            target = location(self.output_uri, connection_for(self.output_uri, self.output_conn_id, self.gcp_conn_id))
+            client = self._pixel_client()
+            grid = self._choose_grid(client, region)
+            source = self._source(client, form.needs_masks, context)
+            check_request(client, source, grid, integer("max_pixels", self.max_pixels))
+            written = form.write(
+                client,
+                source,
+                grid,
+                directory / "image",
+                max_concurrency=integer("max_concurrency", self.max_concurrency),
+            )
+            size_bytes = target.publish(directory / "image")
+        if client.simulated:
+            self.log.warning(
+                "These are simulated pixels: they come from an emulator's own imagery, not from a satellite"
+            )
+        self.log.info("Wrote %s: %d bytes, %dx%d pixels", target.url, size_bytes, grid.width, grid.height)
+        return {
+            "uri": target.url,
+            "bytes": size_bytes,
+            "width": grid.width,
+            "height": grid.height,
+            "crs": grid.crs,
+            "bands": list(source.names),
+            **written,
+            "request_digest": request_digest(source, grid),
+            "simulated": client.simulated,
+        }
+
+    @abstractmethod
+    def _source(self, client: EarthEngineClient, masked: bool, context: Context) -> PixelSource:
+        """What is asked for."""
+
+    def _file(self, region: Region | None) -> ImageFile:
+        from airflow_ee.core.image_file import ImageFile  # noqa: PLC0415
+
+        return ImageFile(
+            file_format=self.file_format,
+            mask=self.mask,  # type: ignore[arg-type] # checked by the value
+            nodata=number("nodata", self.nodata),
+            clip_to=region if self.clip_to_region else None,
+            visualization_options=self.visualization_options,
+        )
+
+    def _choose_grid(self, client: EarthEngineClient, region: Region | None) -> PixelGrid:
+        from airflow_ee.core.grid_choice import choose_grid  # noqa: PLC0415
+
+        arguments = {
+            "grid": self.grid,
+            "scale": self.scale,
+            "crs": self.crs,
+            "crs_transform": self.crs_transform,
+            "dimensions": self.dimensions,
+        }
+        given = [name for name, value in arguments.items() if text_or_none(value) is not None]
+        if self.grid_from_asset and given:
+            raise ValueError(f"grid_from_asset excludes {', '.join(given)}")
+        return choose_grid(**arguments, region=region, native=self._native_grid(client))  # type: ignore[arg-type]
+
+    def _native_grid(self, client: EarthEngineClient) -> PixelGrid | None:
+        return _native_grid(client, self.grid_from_asset, None) if self.grid_from_asset else None
+
+    def _pixel_client(self) -> EarthEngineClient:
+        return self.hook.get_client(
+            project_id=self.project_id,
+            high_volume=self.high_volume,
+            max_concurrency=integer("max_concurrency", self.max_concurrency),
+            request_timeout_seconds=self.request_timeout_seconds,
+            request_retries=self.request_retries,
+        )
+
+
+class EarthEngineGetPixelsOperator(_PixelsOperator):
+    """Write pixels of a stored image to a file.
+
+    Masked pixels are told apart from zeros: unless ``mask="none"``, the mask is asked for with the pixels, which goes
+    through computePixels and needs ``earthengine.computations.create`` besides ``earthengine.assets.get``. With
+    ``mask="none"`` plain getPixels is called, and masked pixels are 0.
+
+    Without ``grid``, ``grid_from_asset`` or ``scale``, ``crs_transform`` or ``dimensions``, the image's own grid is used,
+    cut to ``region``.
+
+    :param asset_id: image, such as ``MODIS/061/MOD13Q1/2020_06_09``
+    :param output_uri: file to write: a local path or an object store's URL
+    :param output_conn_id: Airflow connection of the object store; for ``gs://`` it defaults to ``gcp_conn_id``
+    :param grid: :class:`~airflow_ee.core.grid.PixelGrid` or the REST object, used exactly as it is
+    :param grid_from_asset: image whose native grid is used, cut to ``region``
+    :param region: ``[west, south, east, north]``, GeoJSON, the text of either, or a ``.geojson`` file
+    :param scale: metres along one side of a pixel; snapped as Earth Engine does
+    :param crs: code or WKT
+    :param crs_transform: six numbers: scale x, shear x, x, shear y, scale y, y
+    :param dimensions: ``[width, height]`` or ``"WIDTHxHEIGHT"``
+    :param clip_to_region: pixels whose centre lies outside the region become masked
+    :param bands: names; None: all
+    :param file_format: ``COG``, ``GEO_TIFF``, ``NPY``, or a picture by the service: ``PNG``, ``JPEG``, ``AUTO_JPEG_PNG``
+    :param visualization_options: for pictures: ``{"ranges": [{"min", "max"}], "paletteColors": [...], ...}``
+    :param mask: ``nodata``, ``band`` or ``none``; pictures have the service's own transparency
+    :param nodata: value of masked pixels; None: NaN, the lowest of a signed or the highest of an unsigned type
+    :param min_mask: lowest mask, a fraction of 1, that is valid; None: any above 0
+    :param high_volume: whether pixels come from the high-volume host; None: as the connection says
+    :param max_pixels: refuse a larger grid
+    :param max_concurrency: requests at once; None: the connection's
+    """
+
+    template_fields: Sequence[str] = ("asset_id", *_PixelsOperator.template_fields)
+
+    def __init__(self, *, asset_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.asset_id = asset_id
+
+    def _source(self, client: EarthEngineClient, masked: bool, context: Context) -> PixelSource:
+        from airflow_ee.core.pixels import PixelSource  # noqa: PLC0415
+
+        asset = client.get_asset(self.asset_id)
+        if asset.type != "IMAGE":
+            raise ValueError(f"asset_id must be an image, {asset.id} is of type {asset.type}")
+        chosen = names("bands", self.bands) or [band.id for band in asset.bands]
+        return PixelSource(
+            asset_id=self.asset_id,
+            bands=tuple(asset.band(name) for name in chosen),
+            masked=masked,
+            min_mask=number("min_mask", self.min_mask),
+            workload_tag=self.effective_workload_tag(context),
+        )
+
+    def _native_grid(self, client: EarthEngineClient) -> PixelGrid | None:
+        return _native_grid(client, self.grid_from_asset or self.asset_id, names("bands", self.bands))
+
+
+class EarthEngineComputePixelsOperator(_PixelsOperator):
+    """Write pixels of a computed image to a file.
+
+    Takes all of :class:`EarthEngineGetPixelsOperator`'s arguments but ``asset_id``, and:
+
+    :param expression: REST graph, its JSON text, a ``.json`` file, an ``ee`` object, or a callable
+        ``f(context, **expression_kwargs)`` that returns any of these; a callable runs after ``ee`` has been initialised
+    :param expression_kwargs: for a callable
+    """
+
+    template_fields: Sequence[str] = ("expression", "expression_kwargs", *_PixelsOperator.template_fields)
+    template_ext: Sequence[str] = (".json",)
+    template_fields_renderers = {
+        **_PixelsOperator.template_fields_renderers,
+        "expression": "json",
+        "expression_kwargs": "json",
+    }
+
+    def __init__(self, *, expression: Any, expression_kwargs: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.expression = expression
+        self.expression_kwargs = expression_kwargs
+
+    def _source(self, client: EarthEngineClient, masked: bool, context: Context) -> PixelSource:
+        from airflow_ee.core.pixels import PixelSource  # noqa: PLC0415
+
+        expression = self.resolve_expression(self.expression, self.expression_kwargs, context)
+        tag = self.effective_workload_tag(context)
+        bands = {band.id: band for band in client.compute_bands(expression, workload_tag=tag)}
+        chosen = names("bands", self.bands) or list(bands)
+        missing = [name for name in chosen if name not in bands]
+        if missing:
+            raise ValueError(
+                f"bands: the expression has no band {', '.join(missing)}; it has {', '.join(bands) or 'none'}"
+            )
+        return PixelSource(
+            expression=expression,
+            bands=tuple(bands[name] for name in chosen),
+            masked=masked,
+            min_mask=number("min_mask", self.min_mask),
+            workload_tag=tag,
+        )
+
+
+def _native_grid(client: EarthEngineClient, asset_id: str, bands: Sequence[str] | None) -> PixelGrid | None:
+    asset = client.get_asset(asset_id)
+    if not asset.bands:
+        raise ValueError(f"{asset.id} is of type {asset.type} and has no grid")
+    return asset.band(bands[0]).grid if bands else asset.bands[0].grid
