@@ -42,6 +42,8 @@ GUARD = Path(__file__).with_name("guard.py")
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 STOP_ORDER = (("db-migrate", "scheduler", "dag-processor", "triggerer"), ("api-server",), ("emulator",))
 """What starts work goes first: while tasks end they report to the api-server and cancel exports at the emulator."""
+GRACE_LIMITS = {"triggerer": 2.0}
+"""Airflow 3.3's triggerer, when idle, waits every other time for its child until it is killed; it has nothing to save."""
 EMULATOR_LINE = "Earth Engine emulator listening on "
 POOL, POOL_SLOTS = "earth_engine", 40
 LOG_TAIL_LINES = 30
@@ -243,8 +245,10 @@ class AirflowStack(AirflowApi):
         require_free_port(self.url, "the UI")
         self._lock = _lock(self.home, self._lock_timeout)
         deadline = time.monotonic() + self._start_timeout
-        self._start_emulator(deadline)
+        emulator = self._start_emulator()
         self._migrate(deadline)
+        if emulator is not None:
+            self._learn_address(emulator, deadline)
         self._report("Starting the api-server, the scheduler, the dag-processor and the triggerer ...")
         begun = datetime.now(UTC)
         self._launch("api-server", "-m", "airflow", "api-server", "--host", HOST, "--port", self.url.rpartition(":")[2])
@@ -255,18 +259,21 @@ class AirflowStack(AirflowApi):
         self._wait_until(deadline, lambda: not self._unhealthy(begun), lambda: f"not healthy: {self._unhealthy(begun)}")
         self.ensure_pool(POOL, POOL_SLOTS)
 
-    def _start_emulator(self, deadline: float) -> None:
-        """Start the emulator and learn its address from the line that it prints."""
+    def _start_emulator(self) -> Component | None:
+        """Start the emulator if there is to be one; it gets ready while the database does."""
         if self.emulator is None:
-            return
+            return None
         self._report("Starting the Earth Engine emulator ...")
         if self.emulator.port:
             require_free_port(f"http://{HOST}:{self.emulator.port}", "the emulator")
         self.emulator.root.mkdir(parents=True, exist_ok=True)
         mounts = [f"--catalog={name}={folder.resolve()}" for name, folder in self.emulator.catalogs.items()]
         root = str(self.emulator.root.resolve())
-        command = ("-u", "-m", "airflow_ee.emulator", "--port", str(self.emulator.port), "--root", root, *mounts)
-        emulator = self._launch("emulator", *command)
+        command = ("-m", "airflow_ee.emulator", "--host", HOST, "--port", str(self.emulator.port), "--root", root)
+        return self._launch("emulator", *command, *mounts)
+
+    def _learn_address(self, emulator: Component, deadline: float) -> None:
+        """Read the emulator's address from the line that it prints: Airflow's connection needs it."""
         waiting = f"the emulator did not print its address: see {emulator.log}"
         self._wait_until(deadline, lambda: EMULATOR_LINE in emulator.log_text(), lambda: waiting)
         self.emulator_url = emulator.log_text().partition(EMULATOR_LINE)[2].split()[0]
@@ -293,7 +300,8 @@ class AirflowStack(AirflowApi):
         """Start one component under its guard, in a session of its own, logging to ``logs/<name>.log``."""
         log = self.home / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        guard = [str(GUARD), "--parent", str(os.getpid()), "--grace", str(self._grace), "--"]
+        grace = min(self._grace, GRACE_LIMITS.get(name, self._grace))
+        guard = [str(GUARD), "--parent", str(os.getpid()), "--grace", str(grace), "--"]
         with log.open("ab") as file:
             begin = file.tell()
             process = subprocess.Popen(

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from tools.airflow_api import AirflowApi, RunFailedError
 from tools.guard import descendants
@@ -21,7 +22,9 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 UP = Path(__file__).parents[2] / "tools" / "up.py"
 DAGS = """
-from airflow.sdk import Param, dag, task
+import os
+
+from airflow.sdk import BaseHook, Param, dag, task
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.providers.standard.sensors.date_time import DateTimeSensorAsync
 
@@ -34,7 +37,12 @@ def doubling():
             raise ValueError("thirteen is not welcome")
         return {"doubled": params["number"] * 2}
 
-    double()
+    @task
+    def surroundings():
+        connection = BaseHook.get_connection("earth_engine_default")
+        return {"output": os.environ["AIRFLOW_EE_OUTPUT"], **connection.extra_dejson}
+
+    double() >> surroundings()
 
 
 @dag(schedule=None)
@@ -58,7 +66,7 @@ class Up:
 
     def __init__(self, home: Path, dags: Path) -> None:
         self.output = home.with_suffix(".txt")
-        command = [sys.executable, UP, "--no-emulator", "--port", "0", "--home", home, "--dags", dags]
+        command = [sys.executable, UP, "--emulator-port", "0", "--port", "0", "--home", home, "--dags", dags]
         with self.output.open("w") as file:
             self.process = subprocess.Popen(
                 [str(part) for part in [*command, "--parallelism", "2"]], stdout=file, stderr=file, process_group=0
@@ -146,12 +154,16 @@ def test_only_loopback_is_listened_on(up: Up):
                 assert local.partition(":")[0] == "0100007F", row
 
 
-def test_a_run_triggered_with_params_succeeds(api: AirflowApi):
+def test_a_run_triggered_with_params_succeeds(home: Path, up: Up, api: AirflowApi):
     api.unpause("doubling")
     run_id = api.trigger("doubling", {"number": 21}, run_id="by-hand:21+1")
     assert api.wait("doubling", run_id)["state"] == "success"
     assert api.xcom("doubling", run_id, "double") == {"doubled": 42}
-    assert [task["state"] for task in api.task_instances("doubling", run_id)] == ["success"]
+    assert [task["state"] for task in api.task_instances("doubling", run_id)] == ["success", "success"]
+    surroundings = api.xcom("doubling", run_id, "surroundings")
+    assert surroundings["output"] == str(home / "output")
+    assert requests.get(f"{surroundings['endpoint']}/healthz", timeout=10).ok
+    assert surroundings["endpoint"] == up.wait_for(r"Earth Engine +(http\S+)").group(1)
 
 
 def test_a_failed_run_raises_with_the_log_of_its_task(api: AirflowApi):
@@ -193,7 +205,7 @@ def test_a_marked_task_is_killed_and_nothing_survives_a_killed_parent(up: Up, ap
     with pytest.raises(RunFailedError):
         api.wait("endless", first)
     deadline = time.monotonic() + 30
-    while len(sessions := up.sessions()) < len(COMPONENTS) + 1:  # the command of the second run has its own
+    while len(sessions := up.sessions()) < len(COMPONENTS) + 2:  # the emulator, and the command of the second run
         assert time.monotonic() < deadline, sessions
         time.sleep(0.2)
     up.process.kill()
@@ -211,6 +223,9 @@ def test_a_used_home_starts_again_and_a_dead_component_is_named(home: Path, dags
         assert "late" in {dag["dag_id"] for dag in stack.dags()} or not (dags / "late.py").exists()
         with pytest.raises(StackError, match="another stack runs in"):
             AirflowStack(home, dags, lock_timeout_seconds=0.5).start()
+        if "second" in {run["dag_run_id"] for run in stack.runs("endless")}:  # the run whose shell was killed goes on
+            stack.wait_for_task("endless", "second", "sleep", ["running"])
+            stack.set_task_state("endless", "second", "sleep")
         os.kill(sessions["triggerer"], signal.SIGKILL)
         with pytest.raises(StackError, match=r"(?s)triggerer ended with status -9.*triggerer\.log"):
             stack.wait_for_dag("no such dag", timeout_seconds=30)  # whatever waits for Airflow notices
