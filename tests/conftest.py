@@ -11,6 +11,9 @@ _HOME = tempfile.TemporaryDirectory(prefix="airflow-ee-tests-")
 os.environ["AIRFLOW_HOME"] = _HOME.name
 os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
+# Airflow's settings for its own tests differ here from what a new Airflow does.
+os.environ["AIRFLOW__SCHEDULER__CREATE_CRON_DATA_INTERVALS"] = "False"
+os.environ["AIRFLOW__SCHEDULER__CREATE_DELTA_DATA_INTERVALS"] = "False"
 
 import pytest  # noqa: E402
 
