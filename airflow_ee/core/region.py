@@ -17,6 +17,7 @@ __all__ = ["Region"]
 
 # Straight lines in longitude and latitude bend in most projections; this many pieces a side keep the bend far below a pixel.
 PIECES = 256
+ROUND_TRIP_DEGREES = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +40,12 @@ class Region:
     def __post_init__(self) -> None:
         if self.geometry.geom_type not in {"Polygon", "MultiPolygon"}:
             raise ValueError(f"region must be a Polygon or MultiPolygon, got {self.geometry.geom_type}")
-        if self.geometry.is_empty or self.geometry.area == 0:
+        if self.geometry.is_empty:
             raise ValueError("region is empty: it covers no area")
         if not self.geometry.is_valid:
             raise ValueError(f"region is not a valid polygon: {shapely.is_valid_reason(self.geometry)}")
+        if self.geometry.area == 0:
+            raise ValueError("region is empty: it covers no area")
         _check_world(self.geometry)
 
     @classmethod
@@ -83,9 +86,19 @@ class Region:
         projected: BaseGeometry = shapely.transform(
             pieces, lambda points: np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
         )
-        if not all(math.isfinite(edge) for edge in projected.bounds):
+        if not _comes_back(transformer, shapely.get_coordinates(pieces), shapely.get_coordinates(projected)):
             raise ValueError(f"region {self.geometry.bounds} has no place in {crs.name}: choose another crs")
         return projected
+
+
+def _comes_back(transformer: pyproj.Transformer, points: Any, projected: Any) -> bool:
+    """Whether projected points lead back to where they came from; far outside its zone a projection does not."""
+    if not np.isfinite(projected).all():
+        return False
+    longitudes, latitudes = transformer.transform(projected[:, 0], projected[:, 1], direction="INVERSE")
+    east = (longitudes - points[:, 0] + 180) % 360 - 180
+    north = latitudes - points[:, 1]
+    return bool(np.all(np.hypot(east * np.cos(np.radians(points[:, 1])), north) < ROUND_TRIP_DEGREES))
 
 
 def _parse_text(text: str) -> Any:
@@ -131,6 +144,13 @@ def _parse_geojson(value: Mapping[str, Any]) -> BaseGeometry:
         polygon: BaseGeometry = shapely.from_geojson(json.dumps(value))
     except (shapely.errors.GEOSException, TypeError, ValueError) as problem:
         raise ValueError(f"region is not valid GeoJSON: {problem}") from None
+    for ring in shapely.get_rings(polygon):
+        longitudes = shapely.get_coordinates(ring)[:, 0]
+        if np.abs(np.diff(longitudes)).max(initial=0) > 180:
+            raise ValueError(
+                "region has an edge over more than 180 degrees of longitude: across the antimeridian, run one task for each "
+                "side; the long way round, give a box [west, south, east, north]"
+            )
     return polygon
 
 
@@ -141,9 +161,5 @@ def _check_world(geometry: BaseGeometry) -> None:
             f"region leaves the world: its bounds are {geometry.bounds}, longitude must be in -180..180 and latitude in -90..90; "
             "a region over the antimeridian needs one task a side"
         )
-    crosses = west == -180 and east == 180 and geometry.geom_type == "MultiPolygon"
-    longitudes = shapely.get_coordinates(geometry)[:, 0]
-    jumps = abs(longitudes[1:] - longitudes[:-1]).max() > 180 and geometry.geom_type == "Polygon"
-    is_world_box = geometry.equals(shapely.box(west, south, east, north))
-    if crosses or (jumps and not is_world_box):
+    if west == -180 and east == 180 and geometry.geom_type == "MultiPolygon":
         raise ValueError("region crosses the antimeridian: run one task for each side of it")
