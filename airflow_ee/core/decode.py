@@ -7,6 +7,7 @@ here rather than by ``numpy.load``: a server must not be able to hand us objects
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from airflow_ee.core.errors import MalformedResponse
 __all__ = ["PixelBlock", "decode_npy", "split_masks"]
 
 _MAGIC = b"\x93NUMPY"
+_NUMBER = re.compile(r"[<>|]?(?:[iu][1248]|f[48])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +105,18 @@ def _read_header(view: memoryview) -> tuple[dict[str, Any], int]:
 
 
 def _checked_dtype(description: Any) -> np.dtype[Any]:
+    """The type that a header describes; each field is looked at before numpy interprets anything."""
+    fields = description if isinstance(description, list) else []
+    plain = all(
+        isinstance(field, tuple)
+        and len(field) == 2
+        and all(isinstance(part, str) for part in field)
+        and _NUMBER.fullmatch(field[1])
+        for field in fields
+    )
+    if not fields or not plain:
+        raise MalformedResponse(f"Expected one number a band and pixel, got {str(description)[:200]}.")
     try:
-        dtype = np.dtype([tuple(field) for field in description] if isinstance(description, list) else description)
-    except (TypeError, ValueError) as problem:
-        raise MalformedResponse(f"Got an NPY array of an unknown type: {problem}.") from None
-    fields = [dtype[name] for name in dtype.names] if dtype.names else []
-    if not fields or any(field.kind not in "iuf" or field.shape for field in fields):
-        raise MalformedResponse(f"Expected one number a band and pixel, got {dtype}.")
-    return dtype
+        return np.dtype(fields)
+    except ValueError as problem:
+        raise MalformedResponse(f"Got an NPY array of a type that cannot be: {problem}.") from None

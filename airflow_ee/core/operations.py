@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from airflow_ee.core.client import EarthEngineClient
+from airflow_ee.core.destination import object_uri
 from airflow_ee.core.errors import Cancelled, EarthEngineError, OperationFailed, error_from_status
 from airflow_ee.core.resources import Operation
 
-__all__ = ["cancel_and_wait", "find_marked", "operation_error", "wait_for_operation"]
+__all__ = [
+    "attempt_number",
+    "cancel_and_wait",
+    "find_marked",
+    "operation_error",
+    "operation_summary",
+    "wait_for_operation",
+]
+
+MOST_URIS = 20
+"""More than these belong in a file, not in a message between tasks."""
 
 
 def wait_for_operation(
@@ -92,3 +104,32 @@ def operation_error(operation: Operation) -> EarthEngineError | None:
     return (
         type(narrowed)(message, narrowed.details) if narrowed.retryable else OperationFailed(message, narrowed.details)
     )
+
+
+def operation_summary(operation: Operation, *, requested_uris: Sequence[str] = ()) -> dict[str, Any]:
+    """What a task tells of an operation: small, JSON, and the same from exports and sensors.
+
+    Parameters
+    ----------
+    requested_uris
+        Told when the operation names none, as before its end.
+
+    Examples
+    --------
+    >>> operation_summary(Operation(name="projects/p/operations/A"), requested_uris=["gs://b/x"])["uris"]
+    ['gs://b/x']
+    """
+    uris = [object_uri(uri) for uri in operation.destination_uris] or list(requested_uris)
+    return {
+        "operation": operation.name,
+        "state": operation.state,
+        "description": operation.description,
+        "uris": uris[:MOST_URIS],
+        "uri_count": len(uris),
+        "manifest_uri": None,
+        "bytes": None,
+        "eecu_seconds": operation.eecu_seconds,
+        "attempt": operation.attempt,
+        "start": operation.start_time,
+        "end": operation.end_time,
+    }

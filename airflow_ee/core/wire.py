@@ -12,16 +12,20 @@ from typing import Any
 
 import numpy as np
 
+from airflow_ee.core.destination import Destination
 from airflow_ee.core.errors import MalformedResponse
 from airflow_ee.core.expression import Expression
 from airflow_ee.core.grid import PixelGrid
 from airflow_ee.core.resources import Asset, Band, ExportImageRequest, Operation, Stage
 
 __all__ = [
+    "asset_export_options",
     "asset_from_rest",
     "asset_name",
     "bands_from_image_value",
+    "destination_of",
     "export_image_body",
+    "file_export_options",
     "grid_from_rest",
     "grid_to_rest",
     "list_assets_filter",
@@ -32,6 +36,8 @@ __all__ = [
 ]
 
 PIXEL_FORMATS = ("NPY", "GEO_TIFF", "PNG", "JPEG", "AUTO_JPEG_PNG")
+EXPORT_FORMATS = ("GEO_TIFF", "TF_RECORD_IMAGE")
+PYRAMIDING_POLICIES = ("MEAN", "SAMPLE", "MIN", "MAX", "MODE", "MEDIAN")
 PUBLIC_ASSETS = "projects/earthengine-public/assets/"
 LEGACY_ASSETS = "projects/earthengine-legacy/assets/"
 
@@ -124,6 +130,84 @@ def export_image_body(request: ExportImageRequest, request_id: str | None) -> di
             "fileExportOptions": request.file_export_options,
             "assetExportOptions": request.asset_export_options,
         }
+    )
+
+
+def file_export_options(
+    destination: Destination,
+    *,
+    file_format: str,
+    cloud_optimized: bool = True,
+    no_data: float | None = None,
+    file_dimensions: tuple[int, int] | None = None,
+    skip_empty_files: bool = False,
+) -> dict[str, Any]:
+    """``ImageFileExportOptions`` for a bucket or a Drive folder.
+
+    >>> file_export_options(Destination.parse("drive://maps/ndvi"), file_format="TF_RECORD_IMAGE")
+    {'fileFormat': 'TF_RECORD_IMAGE', 'driveDestination': {'folder': 'maps', 'filenamePrefix': 'ndvi'}}
+    """
+    if file_format not in EXPORT_FORMATS:
+        raise ValueError(f"file_format must be one of {', '.join(EXPORT_FORMATS)}, got {file_format!r}")
+    options: dict[str, Any] = {"fileFormat": file_format}
+    if destination.kind == "gs":
+        options["cloudStorageDestination"] = {"bucket": destination.container, "filenamePrefix": destination.prefix}
+    else:
+        folder = {"folder": destination.container} if destination.container else {}
+        options["driveDestination"] = {**folder, "filenamePrefix": destination.prefix}
+    if file_format == "GEO_TIFF":
+        width, height = file_dimensions or (None, None)
+        options["geoTiffOptions"] = _without_empty(
+            {
+                "cloudOptimized": cloud_optimized,
+                "tileDimensions": {"width": width, "height": height} if file_dimensions else None,
+                "skipEmptyFiles": skip_empty_files or None,
+                "noData": None if no_data is None else {"floatValue": no_data},
+            }
+        )
+    return options
+
+
+def asset_export_options(
+    destination: Destination,
+    *,
+    overwrite: bool = False,
+    pyramiding_policy: str | None = None,
+    pyramiding_policy_overrides: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """``ImageAssetExportOptions``."""
+    policies = {"pyramiding_policy": pyramiding_policy, **(pyramiding_policy_overrides or {})}
+    for name, policy in policies.items():
+        if policy is not None and policy not in PYRAMIDING_POLICIES:
+            raise ValueError(
+                f"pyramiding policy must be one of {', '.join(PYRAMIDING_POLICIES)}, got {policy!r} for {name}"
+            )
+    target = {"name": asset_name(destination.prefix), **({"overwrite": True} if overwrite else {})}
+    return _without_empty(
+        {
+            "earthEngineDestination": target,
+            "pyramidingPolicy": pyramiding_policy,
+            "pyramidingPolicyOverrides": dict(pyramiding_policy_overrides) if pyramiding_policy_overrides else None,
+        }
+    )
+
+
+def destination_of(options: Mapping[str, Any]) -> Destination:
+    """The destination that a file's or an asset's export options name.
+
+    >>> destination_of({"cloudStorageDestination": {"bucket": "b", "filenamePrefix": "p/x"}}).uri
+    'gs://b/p/x'
+    """
+    match options:
+        case {"cloudStorageDestination": {"bucket": str(bucket), "filenamePrefix": str(prefix)}}:
+            return Destination(kind="gs", container=bucket, prefix=prefix)
+        case {"driveDestination": {"filenamePrefix": str(prefix), **rest}}:
+            return Destination(kind="drive", container=str(rest.get("folder", "")), prefix=prefix)
+        case {"earthEngineDestination": {"name": str(name)}}:
+            return Destination(kind="asset", prefix=name)
+    raise ValueError(
+        "export options need a destination: cloudStorageDestination with bucket and filenamePrefix, driveDestination with "
+        f"filenamePrefix, or earthEngineDestination with name, got {', '.join(sorted(options)) or 'nothing'}"
     )
 
 

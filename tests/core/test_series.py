@@ -1,0 +1,133 @@
+"""No row is lost or doubled, whatever runs, reruns and races write the parts."""
+
+import random
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pyarrow.parquet
+import pytest
+from fsspec.implementations.local import LocalFileSystem
+
+from airflow_ee.core.presets import PRESETS, find_preset, modis_composite_end
+from airflow_ee.core.quality import QualityRule
+from airflow_ee.core.series import SCHEMA, SeriesTable
+from airflow_ee.core.sinks.base import Location
+
+EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def table_at(path):
+    return SeriesTable(Location(LocalFileSystem(), str(path / "ndvi"), str(path / "ndvi")))
+
+
+def row(day, *, band="NDVI", region="r", mean=0.5, updated="2020-02-01T00:00:00Z"):
+    start = EPOCH + timedelta(days=day)
+    return {
+        **dict.fromkeys(SCHEMA.names),
+        "region_id": region, "band": band, "interval_start": start, "interval_end": start + timedelta(days=16),
+        "image_start": start, "image_end": start + timedelta(days=16), "image_count": 1, "image_ids": [f"c/{day}"],
+        "mean": mean, "source_update_time": updated, "simulated": False,
+    }  # fmt: skip
+
+
+def write(table, day, **options):
+    bands = options.pop("bands", ["NDVI"])
+    part = table.part(options.get("region", "r"), bands, str(day))
+    table.write_part(part, [row(day, band=band, **options) for band in bands], request_digest=f"d{day}")
+
+
+def read(table):
+    return pyarrow.parquet.read_table(table.files[0].path).to_pylist()
+
+
+def test_the_merged_table_is_sorted_and_told_twice(tmp_path):
+    table = table_at(tmp_path)
+    for day in (48, 0, 16):
+        write(table, day)
+    assert table.merge() == 3
+    assert [item["image_start"] for item in read(table)] == [EPOCH + timedelta(days=day) for day in (0, 16, 48)]
+    lines = (tmp_path / "ndvi.csv").read_text().splitlines()
+    assert len(lines) == 4
+    assert lines[1].split(",")[2] == '"2020-01-01T00:00:00Z"'
+
+
+def test_a_rerun_replaces_and_does_not_double(tmp_path):
+    table = table_at(tmp_path)
+    write(table, 0, mean=0.1)
+    write(table, 0, mean=0.2)
+    table.merge()
+    assert [item["mean"] for item in read(table)] == [0.2]
+
+
+def test_the_latest_revision_wins_over_other_parts_of_the_same_image(tmp_path):
+    table = table_at(tmp_path)
+    write(table, 0, mean=0.9, updated="2020-03-01T00:00:00Z")
+    write(table, 0, mean=0.1, updated="2020-02-01T00:00:00Z", bands=["NDVI", "EVI"])
+    table.merge()
+    assert {(item["band"], item["mean"]) for item in read(table)} == {("NDVI", 0.9), ("EVI", 0.1)}
+
+
+def test_regions_and_bands_do_not_take_each_others_rows(tmp_path):
+    table = table_at(tmp_path)
+    write(table, 0, region="a")
+    write(table, 0, region="b")
+    write(table, 0, region="a", bands=["EVI"])
+    assert table.merge() == 3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_eight_runs_side_by_side_make_the_table_of_one(tmp_path, seed):
+    days = list(range(0, 64 * 16, 16))
+    alone = table_at(tmp_path / "alone")
+    for day in days:
+        write(alone, day)
+    alone.merge()
+    together = table_at(tmp_path / "together")
+    random.Random(seed).shuffle(days)
+
+    def run(mine):
+        for day in mine:
+            write(together, day)
+        together.merge()
+
+    threads = [threading.Thread(target=run, args=(days[i::8],)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for one, many in zip(alone.files, together.files, strict=True):
+        assert one.read_bytes() == many.read_bytes()
+
+
+def test_a_part_tells_what_it_was_made_from(tmp_path):
+    table = table_at(tmp_path)
+    part = table.part("r", ["NDVI"], "0")
+    assert table.recorded_digest(part) is None
+    write(table, 0)
+    assert table.recorded_digest(part) == "d0"
+
+
+def test_the_modis_calendar_starts_anew_on_new_years_day():
+    start, days = datetime(2007, 1, 1, tzinfo=UTC), []
+    while start.year == 2007:
+        days.append(start.timetuple().tm_yday)
+        start = modis_composite_end(start)
+    assert days == list(range(1, 354, 16))
+    assert start == datetime(2008, 1, 1, tzinfo=UTC)
+    assert modis_composite_end(datetime(2008, 12, 18, tzinfo=UTC)) == datetime(2009, 1, 1, tzinfo=UTC)
+
+
+def test_presets_are_found_by_name_and_by_collection():
+    assert find_preset("MOD13Q1") is find_preset("MODIS/061/MOD13Q1")
+    assert find_preset("local/x") is None
+    for preset in PRESETS.values():
+        assert set(preset.indices.values()) <= set(preset.bands)
+        assert preset.quality is None or set(QualityRule.parse(preset.quality).bands) <= set(preset.bands)
+    with pytest.raises(ValueError, match="index must be one of NDVI, EVI"):
+        PRESETS["MOD13Q1"].index_band("LAI")
+
+
+@pytest.mark.parametrize("text", ["", "SummaryQA", "SummaryQA<=", "<=1", "a<=1 or b<=1", "a<=b"])
+def test_a_quality_rule_that_is_none_is_refused(text):
+    with pytest.raises(ValueError, match="quality must be comparisons"):
+        QualityRule.parse(text)

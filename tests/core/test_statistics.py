@@ -1,0 +1,105 @@
+"""Pixels are weighed by how much of them lies in the region; numpy and exact geometry agree."""
+
+import math
+
+import numpy as np
+import pyproj
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_ee.core.grid import PixelGrid, parse_crs, snap_scale
+from airflow_ee.core.region import Region
+from airflow_ee.core.statistics import band_statistics, pixel_weights, weighted_median
+
+polygons = (
+    st.lists(st.tuples(st.floats(10.0, 10.2), st.floats(45.0, 45.2)), min_size=3, max_size=7)
+    .map(lambda points: shapely.MultiPoint(points).convex_hull)
+    .filter(lambda polygon: polygon.geom_type == "Polygon" and polygon.area > 1e-4)
+)
+
+
+@given(
+    polygon=polygons,
+    crs=st.sampled_from(["EPSG:4326", "SR-ORG:6974", "EPSG:32632"]),
+    scale=st.sampled_from([300, 700, 2500]),
+)
+@settings(max_examples=25, deadline=None)
+def test_coverage_is_the_exact_intersection_of_each_pixel_with_the_polygon(polygon, crs, scale):
+    region = Region(polygon)
+    grid = snap_scale(region, scale=scale, crs=crs)
+    weights = pixel_weights(grid, region, "coverage")
+    projected = region.project(parse_crs(crs))
+    a, _, c, _, e, f = grid.transform
+    cols, rows = np.meshgrid(np.arange(grid.width), np.arange(grid.height))
+    boxes = shapely.box(c + a * cols, f + e * (rows + 1), c + a * (cols + 1), f + e * rows)
+    oracle = shapely.area(shapely.intersection(boxes, projected)) / abs(a * e)
+    assert np.allclose(weights, oracle, rtol=0, atol=1e-7)
+    assert math.isclose(weights.sum() * abs(a * e), projected.area, rel_tol=1e-7)
+
+
+def test_a_degree_box_fills_a_third_of_its_rectangle_in_the_sinusoidal_grid():
+    region = Region.parse([-121, 45, -120, 46])
+    grid = snap_scale(region, scale=1000, crs="SR-ORG:6974")
+    share = pixel_weights(grid, region).mean()
+    assert 0.3 < share < 0.4
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3857", "EPSG:32632"])
+def test_true_areas_add_up_to_the_geodesic_area_of_the_region(crs):
+    region = Region.parse([10, 45, 10.5, 45.4])
+    grid = snap_scale(region, scale=400, crs=crs)
+    # The oracle's edges are geodesics; cut small they follow the parallels.
+    oracle = abs(pyproj.Geod(ellps="WGS84").geometry_area_perimeter(region.project(parse_crs("EPSG:4326")))[0])
+    # PROJ's areal scale of Web Mercator is itself right to a few parts in 100,000.
+    assert pixel_weights(grid, region, "area").sum() == pytest.approx(oracle, rel=1e-4 if crs == "EPSG:3857" else 2e-6)
+
+
+def test_a_pixel_counts_by_its_centre_when_asked():
+    grid = PixelGrid(crs="EPSG:4326", transform=(1, 0, 0, 0, -1, 3), width=3, height=3)
+    weights = pixel_weights(grid, Region.parse([0.6, 0.6, 2.6, 2.4]), "center")
+    assert weights.tolist() == [[0, 0, 0], [0, 1, 1], [0, 0, 0]]
+
+
+def test_without_a_region_every_pixel_counts_as_one():
+    grid = PixelGrid(crs="EPSG:4326", transform=(1, 0, 0, 0, -1, 3), width=3, height=2)
+    assert pixel_weights(grid, None).tolist() == [[1, 1, 1], [1, 1, 1]]
+
+
+@given(st.data())
+def test_statistics_equal_numpys(data):
+    values = np.array(data.draw(st.lists(st.integers(-3000, 10000), min_size=1, max_size=40)), np.int16)[None]
+    valid = np.array(data.draw(st.lists(st.booleans(), min_size=values.size, max_size=values.size)))[None]
+    weights = np.array(data.draw(st.lists(st.floats(0, 1), min_size=values.size, max_size=values.size)))[None]
+    found = band_statistics(values, valid, weights, scale=0.0001)
+    used = valid & (weights > 0)
+    assert found.valid_count == used.sum()
+    assert found.pixel_count == (weights > 0).sum()
+    if not used.any():
+        assert math.isnan(found.mean)
+        assert found.valid_fraction == 0
+        return
+    physical, weight = values[used] * 0.0001, weights[used]
+    mean = np.average(physical, weights=weight)
+    assert found.mean == pytest.approx(mean, abs=1e-12)
+    assert found.std == pytest.approx(np.sqrt(np.average((physical - mean) ** 2, weights=weight)), abs=1e-9)
+    assert (found.min, found.max) == (physical.min(), physical.max())
+    assert found.weight_sum == pytest.approx(weight.sum())
+    assert 0 < found.valid_fraction <= 1 + 1e-12
+
+
+def test_masked_zeros_enter_no_statistic():
+    values, valid = np.array([[0, 0, 8000]], np.int16), np.array([[False, True, True]])
+    found = band_statistics(values, valid, np.ones((1, 3)), scale=0.0001)
+    assert found.mean == pytest.approx(0.4)
+    assert (found.min, found.valid_count) == (0, 2)
+
+
+def test_an_offset_is_applied_after_the_scale():
+    found = band_statistics(np.array([[10000]]), np.array([[True]]), np.ones((1, 1)), scale=0.0000275, offset=-0.2)
+    assert found.mean == pytest.approx(0.075)
+
+
+def test_the_median_follows_the_weights():
+    assert weighted_median(np.array([1, 2, 3]), np.array([1.0, 1.0, 5.0])) == 3
