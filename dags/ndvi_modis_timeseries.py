@@ -58,9 +58,19 @@ with DAG(
             title="Scale",
             description="Metres a pixel, together with a crs; empty: the collection's own grid",
         ),
-        "crs": Param(None, type=["string", "null"], title="CRS", description="Such as EPSG:32721; empty: the collection's own"),
-        "start": Param(None, type=["string", "null"], format="date", title="First day", description="Empty: the data interval"),
-        "end": Param(None, type=["string", "null"], format="date", title="Day after the last", description="Empty: the data interval"),
+        "crs": Param(
+            None, type=["string", "null"], title="CRS", description="Such as EPSG:32721; empty: the collection's own"
+        ),
+        "start": Param(
+            None, type=["string", "null"], format="date", title="First day", description="Empty: the data interval"
+        ),
+        "end": Param(
+            None,
+            type=["string", "null"],
+            format="date",
+            title="Day after the last",
+            description="Empty: the data interval",
+        ),
         "output_uri": Param(OUTPUT, type="string", title="Folder", description="Local path, gs:// or s3://"),
         "title": Param("NDVI, MODIS MOD13Q1, 16-day composites", type="string", title="Title of the chart"),
         "attribution": Param(
