@@ -10,9 +10,12 @@ from typing import Any, Self
 
 from airflow_ee.emulator.api import assets, discovery, pixels, values
 from airflow_ee.emulator.api.calls import Answer, Call
+from airflow_ee.emulator.catalog import modis
 from airflow_ee.emulator.catalog.assets import CollectionAsset
 from airflow_ee.emulator.catalog.catalog import Catalog
+from airflow_ee.emulator.catalog.modis import SimulatedModis
 from airflow_ee.emulator.catalog.mounts import Mount, MountedCollection
+from airflow_ee.emulator.catalog.sentinel2 import SimulatedSentinel2
 from airflow_ee.emulator.catalog.store import AssetStore
 from airflow_ee.emulator.clock import Clock, SystemClock
 from airflow_ee.emulator.functions import registry
@@ -47,7 +50,8 @@ class Emulator:
         self._scratch = tempfile.TemporaryDirectory(prefix="earth-engine-") if root is None else None
         self.root = Path(self._scratch.name if self._scratch else root or "")
         self.clock = clock or SystemClock()
-        self.catalog = Catalog(_mounted(catalogs), AssetStore(self.root / "assets"))
+        collections = [*_mounted(catalogs), SimulatedModis(self.clock), SimulatedSentinel2(self.clock)]
+        self.catalog = Catalog(collections, AssetStore(self.root / "assets"))
         connections = Connections()
         self._app = Application(self._handlers(), state=self.state, abort=connections.abort)
         self._server = Server(self._app, connections, host=host, port=port)
@@ -111,4 +115,5 @@ def _mounted(catalogs: Mapping[str, Path | str] | Iterable[str]) -> list[Collect
     pairs = (
         [f"{identity}={folder}" for identity, folder in catalogs.items()] if isinstance(catalogs, Mapping) else catalogs
     )
-    return [MountedCollection(Mount.parse(text)) for text in pairs]
+    mounts = [Mount.parse(text) for text in pairs]
+    return [MountedCollection(mount, modis.composite_end if mount.id == modis.ID else None) for mount in mounts]

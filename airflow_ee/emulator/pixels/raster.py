@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.pixels.grid import OUTSIDE, Grid, Positions, Projection, Sites
 
-BLOCK_SIDE = 512
+BLOCK_SIDE = 256
 """Pixels a side that are computed at once: bounds memory whatever the request."""
 
 MAX_REPROJECTED_PIXELS = 64_000_000
