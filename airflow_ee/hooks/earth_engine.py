@@ -222,11 +222,34 @@ class EarthEngineHook(GoogleBaseHook):
         try:
             operation = client.export_image(request, request_id=request_id)
         except DuplicateRequest as duplicate:
-            operation = self._find_started(client, request, mark, duplicate)
+            operation = self.find_started(client, request, mark, duplicate)
             self.log.info("Request %s had already started %s", request_id, operation.name)
         else:
             self.log.info("Request %s started %s", request_id, operation.name)
         return operation
+
+    def find_started(
+        self, client: EarthEngineClient, request: ExportImageRequest, mark: str, duplicate: DuplicateRequest
+    ) -> Operation:
+        """
+        Return the operation that the service says it has: by its number, else the latest of the same export.
+
+        :param client: The client whose request was refused.
+        :param request: That request.
+        :param mark: What the request's description ends in, before its number.
+        :param duplicate: The refusal.
+        """
+        number = attempt_number(request.description, mark)
+        for pause in (0.0, *LOOK_AGAIN_SECONDS):
+            time.sleep(pause)
+            found = find_marked(client.list_operations(), mark)
+            if found:
+                same = [item for item in found if attempt_number(item.description, mark) == number]
+                return (same or found)[-1]
+        raise DuplicateRequest(
+            f"{duplicate.message} No operation of project {client.settings.project} has the mark {mark}: it was started "
+            "by another user or for another content, or is listed no longer. Give another request_id, or force_rerun."
+        ) from duplicate
 
     def initialize_ee(self, project_id: str | None = PROVIDE_PROJECT_ID) -> None:
         """
@@ -284,22 +307,6 @@ class EarthEngineHook(GoogleBaseHook):
                 f"no project: give project_id, or set 'project' in the extra of connection {self.gcp_conn_id!r}"
             )
         return str(project)
-
-    def _find_started(
-        self, client: EarthEngineClient, request: ExportImageRequest, mark: str, duplicate: DuplicateRequest
-    ) -> Operation:
-        """The operation that the service says it has: by its number, else the latest of the same export."""
-        number = attempt_number(request.description, mark)
-        for pause in (0.0, *LOOK_AGAIN_SECONDS):
-            time.sleep(pause)
-            found = find_marked(client.list_operations(), mark)
-            if found:
-                same = [item for item in found if attempt_number(item.description, mark) == number]
-                return (same or found)[-1]
-        raise DuplicateRequest(
-            f"{duplicate.message} No operation of project {client.settings.project} has the mark {mark}: it was started "
-            "by another user or for another content, or is listed no longer. Give another request_id, or force_rerun."
-        ) from duplicate
 
 
 class EarthEngineAsyncHook(GoogleBaseAsyncHook):
