@@ -20,10 +20,10 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, Param
 from airflow.timetables.interval import CronDataIntervalTimetable
-from airflow_ee.operators.export import EarthEngineExportImageOperator
-from airflow_ee.sensors.operation import EarthEngineOperationSensor
 
 from airflow_ee.operators.dates import resolve_interval
+from airflow_ee.operators.export import EarthEngineExportImageOperator
+from airflow_ee.sensors.operation import EarthEngineOperationSensor
 
 BUCKET = os.environ.get("AIRFLOW_EE_BUCKET", "demo-bucket")
 
@@ -46,7 +46,7 @@ with DAG(
     description="A year's mean NDVI exported to Cloud Storage, deferred and with a sensor",
     doc_md=__doc__,
     schedule=CronDataIntervalTimetable("0 8 1 2 *", timezone="UTC"),
-    start_date=datetime(2020, 1, 1),
+    start_date=datetime(2001, 1, 1),
     catchup=False,
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5), "retry_exponential_backoff": True},

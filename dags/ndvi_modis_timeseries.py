@@ -31,7 +31,7 @@ with DAG(
     doc_md=__doc__,
     # A plain cron string would give intervals without length, and so no dates.
     schedule=CronDataIntervalTimetable("0 6 1 * *", timezone="UTC"),
-    start_date=datetime(2020, 1, 1),
+    start_date=datetime(2000, 3, 1),
     catchup=False,
     max_active_runs=4,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5), "retry_exponential_backoff": True},
@@ -100,6 +100,7 @@ with DAG(
         table_uri="{{ params.output_uri }}/ndvi",
         chart_uri="{{ params.output_uri }}/ndvi.png",
         title="{{ params.title }}",
+        band="{{ params.band.split(',')[0] }}",
         attribution="{{ params.attribution }}",
     )
     series >> chart

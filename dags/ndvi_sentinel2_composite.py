@@ -58,7 +58,7 @@ with DAG(
     description="A cloud-free monthly NDVI image of Sentinel-2, with a quicklook",
     doc_md=__doc__,
     schedule=CronDataIntervalTimetable("0 7 1 * *", timezone="UTC"),
-    start_date=datetime(2020, 1, 1),
+    start_date=datetime(2017, 4, 1),
     catchup=False,
     max_active_runs=2,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5), "retry_exponential_backoff": True},

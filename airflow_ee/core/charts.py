@@ -16,13 +16,15 @@ __all__ = ["draw_series"]
 LONGEST_STEP = timedelta(days=24)
 
 
-def draw_series(csv: bytes, *, title: str, attribution: str = "") -> bytes:
-    """Draw the mean, its spread and the share of valid pixels of a merged series table; the first band and region only.
+def draw_series(csv: bytes, *, title: str, band: str | None = None, attribution: str = "") -> bytes:
+    """Draw the mean, its spread and the share of valid pixels of one band and region of a merged series table.
 
     Parameters
     ----------
     csv
         A merged table as :class:`airflow_ee.core.series.SeriesTable` writes it.
+    band
+        None: the table's first; of several regions the first is drawn.
     attribution
         Where the data come from, told below the chart.
 
@@ -34,11 +36,12 @@ def draw_series(csv: bytes, *, title: str, attribution: str = "") -> bytes:
     Raises
     ------
     ValueError
-        When the table has no row.
+        When the table has no row of the band.
     """
-    rows = pyarrow.csv.read_csv(pa.BufferReader(csv)).to_pylist()
+    table = pyarrow.csv.read_csv(pa.BufferReader(csv)).to_pylist()
+    rows = [row for row in table if band in (None, row["band"])]
     if not rows:
-        raise ValueError("the table has no rows to draw")
+        raise ValueError(f"the table has no rows to draw{f' of band {band}' if band else ''}")
     key = (rows[0]["region_id"], rows[0]["band"])
     chosen = [row for row in rows if (row["region_id"], row["band"]) == key]
     return _render(chosen, title, attribution)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_ee.hooks.failures import fail_fast
+from airflow_ee.operators.arguments import text_or_none
 from airflow_ee.operators.locations import location
 
 if TYPE_CHECKING:
@@ -24,11 +25,12 @@ class EarthEngineTimeSeriesChartOperator(BaseOperator):
     :param table_uri: place of the table, as the series operator was given it
     :param chart_uri: PNG to write
     :param title: above the chart; simulated data are labelled besides
+    :param band: band to draw; None: the table's first
     :param attribution: where the data come from, below the chart
     :param output_conn_id: Airflow connection of an object store
     """
 
-    template_fields: Sequence[str] = ("table_uri", "chart_uri", "title", "attribution", "output_conn_id")
+    template_fields: Sequence[str] = ("table_uri", "chart_uri", "title", "band", "attribution", "output_conn_id")
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class EarthEngineTimeSeriesChartOperator(BaseOperator):
         table_uri: str,
         chart_uri: str,
         title: str,
+        band: str | None = None,
         attribution: str = "",
         output_conn_id: str | None = None,
         **kwargs: Any,
@@ -44,6 +47,7 @@ class EarthEngineTimeSeriesChartOperator(BaseOperator):
         self.table_uri = table_uri
         self.chart_uri = chart_uri
         self.title = title
+        self.band = band
         self.attribution = attribution
         self.output_conn_id = output_conn_id
 
@@ -57,6 +61,9 @@ class EarthEngineTimeSeriesChartOperator(BaseOperator):
             if not table.exists():
                 raise ValueError(f"table_uri: there is no table {table.url}")
             chart = location(self.chart_uri, self.output_conn_id)
-            chart.write_bytes(draw_series(table.read_bytes(), title=self.title, attribution=self.attribution))
+            picture = draw_series(
+                table.read_bytes(), title=self.title, band=text_or_none(self.band), attribution=self.attribution
+            )
+            chart.write_bytes(picture)
         self.log.info("Drew %s", chart.url)
         return {"uri": chart.url}
