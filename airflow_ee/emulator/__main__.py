@@ -25,6 +25,14 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--catalog", action="append", default=[], metavar="ID=DIR", help="mount a folder of GeoTIFFs; may be repeated"
     )
+    options.add_argument("--pending-seconds", type=float, default=0.2, help="how long operations wait")
+    options.add_argument("--running-seconds", type=float, default=0.5, help="how long operations run at least")
+    options.add_argument("--latency-seconds", type=float, default=0.0, help="added to every answer")
+    options.add_argument("--max-concurrent-requests", type=int, default=40, help="beyond it 429; 0 for no limit")
+    options.add_argument("--requests-per-second", type=float, help="beyond it 429 (default: no limit)")
+    options.add_argument("--duplicate-request-id", choices=["error", "same"], default="error")
+    options.add_argument("--unknown-asset-status", type=int, choices=[403, 404], default=404)
+    options.add_argument("--seed", type=int, help="makes operation ids repeatable")
     options.add_argument("--list-functions", action="store_true", help="print the functions evaluated, and stop")
     return options
 
@@ -37,7 +45,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        emulator = Emulator(host=options.host, port=options.port, root=options.root, catalogs=options.catalog)
+        emulator = Emulator(
+            host=options.host,
+            port=options.port,
+            root=options.root,
+            catalogs=options.catalog,
+            seed=options.seed,
+            pending_seconds=options.pending_seconds,
+            running_seconds=options.running_seconds,
+            latency_seconds=options.latency_seconds,
+            max_concurrent_requests=options.max_concurrent_requests or None,
+            requests_per_second=options.requests_per_second,
+            duplicate_request_id=options.duplicate_request_id,
+            unknown_asset_status=options.unknown_asset_status,
+        )
     except (MountError, OSError) as problem:
         sys.stderr.write(f"error: {problem}\n")
         return 2

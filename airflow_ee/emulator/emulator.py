@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from airflow_ee.emulator.api import assets, discovery, pixels, values
 from airflow_ee.emulator.api.calls import Answer, Call
+from airflow_ee.emulator.api.operations import Operations
 from airflow_ee.emulator.catalog import modis
 from airflow_ee.emulator.catalog.assets import CollectionAsset
 from airflow_ee.emulator.catalog.catalog import Catalog
@@ -18,6 +19,9 @@ from airflow_ee.emulator.catalog.mounts import Mount, MountedCollection
 from airflow_ee.emulator.catalog.sentinel2 import SimulatedSentinel2
 from airflow_ee.emulator.catalog.store import AssetStore
 from airflow_ee.emulator.clock import Clock, SystemClock
+from airflow_ee.emulator.exports.life import DuplicateRule, Durations, OperationLife
+from airflow_ee.emulator.exports.store import FileOperationStore
+from airflow_ee.emulator.exports.work import ExportWork
 from airflow_ee.emulator.functions import registry
 from airflow_ee.emulator.http.app import Application, Handler
 from airflow_ee.emulator.http.journal import RecordedRequest
@@ -26,6 +30,8 @@ from airflow_ee.emulator.session import Session
 
 _METHODS: dict[str, Callable[[Call, Session], Answer]] = {
     "algorithms.list": discovery.list_algorithms,
+    "assets.create": assets.create_asset,
+    "assets.delete": assets.delete_asset,
     "assets.get": assets.get_asset,
     "assets.listAssets": assets.list_assets,
     "assets.listImages": assets.list_images,
@@ -36,7 +42,36 @@ _METHODS: dict[str, Callable[[Call, Session], Answer]] = {
 
 
 class Emulator:
-    """A local Earth Engine on a real socket."""
+    """A local Earth Engine on a real socket.
+
+    Parameters
+    ----------
+    host, port
+        Where to listen; port 0 takes a free one.
+    root
+        Folder for exports, assets and operations, which outlive the process; without one they are removed at the end.
+    catalogs
+        Folders of GeoTIFFs by collection id, or texts ``ID=DIR``.
+    clock, seed
+        The time, and what operation ids are made from: given ones make a run repeatable.
+    pending_seconds, running_seconds, cancelling_seconds
+        How long an operation stays in each state at least, by the clock.
+    latency_seconds
+        Added to every answer.
+    max_concurrent_requests, requests_per_second
+        Beyond these requests are answered with 429; None for no limit.
+    duplicate_request_id
+        What a repeated requestId gets: an ``error``, or the ``same`` operation. Google's answer is not documented.
+    unknown_asset_status
+        404 or 403 for assets.get and getPixels of an asset that is not there: Google's answer is not documented.
+
+    Examples
+    --------
+    >>> import urllib.request
+    >>> with Emulator() as emulator:
+    ...     urllib.request.urlopen(emulator.url + "/healthz").status
+    200
+    """
 
     def __init__(
         self,
@@ -46,21 +81,61 @@ class Emulator:
         root: Path | str | None = None,
         catalogs: Mapping[str, Path | str] | Iterable[str] = (),
         clock: Clock | None = None,
+        seed: int | None = None,
+        pending_seconds: float = 0.2,
+        running_seconds: float = 0.5,
+        cancelling_seconds: float = 0.1,
+        latency_seconds: float = 0.0,
+        max_concurrent_requests: int | None = 40,
+        requests_per_second: float | None = None,
+        duplicate_request_id: DuplicateRule = "error",
+        unknown_asset_status: int = 404,
     ) -> None:
+        mounted = _mounted(catalogs)
         self._scratch = tempfile.TemporaryDirectory(prefix="earth-engine-") if root is None else None
-        self.root = Path(self._scratch.name if self._scratch else root or "")
-        self.clock = clock or SystemClock()
-        collections = [*_mounted(catalogs), SimulatedModis(self.clock), SimulatedSentinel2(self.clock)]
-        self.catalog = Catalog(collections, AssetStore(self.root / "assets"))
+        self.root = Path(self._scratch.name if self._scratch is not None else root or "")
+        self.clock: Clock = clock or SystemClock()
+        store = AssetStore(self.root / "assets")
+        collections = [*mounted, SimulatedModis(self.clock), SimulatedSentinel2(self.clock)]
+        self.catalog = Catalog(collections, store, unknown_asset_status=unknown_asset_status)
+        self._operations = FileOperationStore(self.root / "operations")
+        self._life = OperationLife(
+            self._operations,
+            ExportWork(self.root, store, self._session, self.clock.now),
+            self.clock,
+            durations=Durations(pending_seconds, running_seconds, cancelling_seconds),
+            duplicate_request_id=duplicate_request_id,
+            seed=seed,
+        )
         connections = Connections()
-        self._app = Application(self._handlers(), state=self.state, abort=connections.abort)
+        self._app = Application(
+            self._handlers(),
+            state=self.state,
+            abort=connections.abort,
+            max_concurrent_requests=max_concurrent_requests,
+            requests_per_second=requests_per_second,
+            latency_seconds=latency_seconds,
+        )
         self._server = Server(self._app, connections, host=host, port=port)
+
+    def _session(self) -> Session:
+        return Session(self.catalog, registry, self.clock.now())
 
     def _handlers(self) -> dict[str, Handler]:
         def bound(method: Callable[[Call, Session], Answer]) -> Handler:
-            return lambda call: method(call, Session(self.catalog, registry, self.clock.now()))
+            return lambda call: method(call, self._session())
 
-        return {name: bound(method) for name, method in _METHODS.items()}
+        evaluated = {name: bound(method) for name, method in _METHODS.items()}
+        return {**evaluated, **Operations(self._life, self._script).methods()}
+
+    def _script(self, method: str) -> Mapping[str, Any]:
+        """What a fault has in store for the operation that a call starts."""
+        fault = self._app.faults.take(method, operations=True)
+        if fault is None:
+            return {}
+        if fault.error is None:
+            return {fault.action: True}
+        return {fault.action: {"code": fault.error.code, "message": fault.error.message}}
 
     @property
     def url(self) -> str:
@@ -82,16 +157,22 @@ class Emulator:
         """Scripted faults that have not happened yet."""
         return self._app.faults.pending
 
+    @property
+    def operations(self) -> list[dict[str, Any]]:
+        """Every operation as REST shows it, oldest first."""
+        return [operation.as_json() for operation in self._operations.all()]
+
     def inject(self, method: str, *faults: str) -> None:
         """Aim faults at the next calls of an API method, one each, in order."""
         self._app.faults.add(method, faults)
 
     def state(self) -> dict[str, Any]:
         """What ``GET /emulator/state`` shows."""
-        return {"calls": self.calls, "pending": self.pending, "operations": []}
+        return {"calls": self.calls, "pending": self.pending, "operations": self.operations}
 
     def start(self) -> Self:
         """Serve until :meth:`stop`."""
+        self._life.start()
         self._server.start()
         return self
 
@@ -99,6 +180,7 @@ class Emulator:
         """Stop serving; a root that the emulator made itself is removed."""
         self._app.close()
         self._server.stop()
+        self._life.stop()
         if self._scratch is not None:
             self._scratch.cleanup()
 
@@ -112,8 +194,6 @@ class Emulator:
 
 
 def _mounted(catalogs: Mapping[str, Path | str] | Iterable[str]) -> list[CollectionAsset]:
-    pairs = (
-        [f"{identity}={folder}" for identity, folder in catalogs.items()] if isinstance(catalogs, Mapping) else catalogs
-    )
-    mounts = [Mount.parse(text) for text in pairs]
+    texts = [f"{name}={folder}" for name, folder in catalogs.items()] if isinstance(catalogs, Mapping) else catalogs
+    mounts = [Mount.parse(text) for text in texts]
     return [MountedCollection(mount, modis.composite_end if mount.id == modis.ID else None) for mount in mounts]

@@ -7,7 +7,6 @@ from typing import Any
 from airflow_ee.emulator.api.assetfilter import AssetFilter, parse_filter
 from airflow_ee.emulator.api.calls import Answer, Call, page
 from airflow_ee.emulator.catalog.assets import CollectionAsset, ImageAsset, asset_id, marker
-from airflow_ee.emulator.catalog.catalog import denied
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.session import Session
 
@@ -28,7 +27,7 @@ def get_asset(call: Call, session: Session) -> Answer:
         return Answer(image.as_json(), session.marker)
     folder = session.catalog.stored.folder(asset_id(name))
     if folder is None:
-        raise denied(name)
+        raise session.catalog.denied(name)
     return Answer(folder)
 
 
@@ -86,8 +85,21 @@ def _list_stored(call: Call, session: Session, identity: str, view: str) -> Answ
     """Assets that exports made; a project that never made any has an empty root."""
     stored = session.catalog.stored
     if stored.folder(identity) is None and not call.method.endswith("listAssets"):
-        raise denied(identity)
+        raise session.catalog.denied(identity)
     images = stored.children(identity)
     if not images and stored.folder(identity) is None and "/assets/" in identity + "/":
-        raise denied(identity)
+        raise session.catalog.denied(identity)
     return _listed(images, call, view, marker(image.kind for image in images))
+
+
+def create_asset(call: Call, session: Session) -> Answer:
+    """A new folder or image collection."""
+    name = f"{call.path['parent']}/assets/{call.query.get('assetId', '')}"
+    kind = call.body.get("type", "TYPE_UNSPECIFIED")
+    return Answer(session.catalog.stored.create_container(name, kind, call.body.get("properties", {}), session.now))
+
+
+def delete_asset(call: Call, session: Session) -> Answer:
+    """Remove an asset that an export or assets.create has made."""
+    session.catalog.stored.delete(asset_id(call.path["name"]))
+    return Answer({})

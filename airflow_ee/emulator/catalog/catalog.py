@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
 
 from airflow_ee.emulator.catalog.assets import CollectionAsset, ImageAsset, asset_id, asset_name
+from airflow_ee.emulator.catalog.store import AssetStore
 from airflow_ee.emulator.errors import EmulatorError, invalid
 from airflow_ee.emulator.session import Session
 from airflow_ee.emulator.values.element import Collection, Filter
 from airflow_ee.emulator.values.image import Image
 
 
-class StoredAssets(Protocol):
-    """Assets that exports have made."""
-
-    def image(self, identity: str) -> ImageAsset | None:
-        """The image of that id."""
-
-    def folder(self, identity: str) -> dict[str, object] | None:
-        """The folder or collection of that id, as REST shows it."""
-
-    def children(self, identity: str) -> list[ImageAsset]:
-        """The images directly inside of a folder or collection."""
-
-
 class Catalog:
     """Assets by id."""
 
-    def __init__(self, collections: Iterable[CollectionAsset], stored: StoredAssets) -> None:
+    def __init__(
+        self, collections: Iterable[CollectionAsset], stored: AssetStore, *, unknown_asset_status: int = 404
+    ) -> None:
         self._collections: dict[str, CollectionAsset] = {}
         for collection in collections:
             self._collections.setdefault(collection.id, collection)
         self.stored = stored
+        self._unknown_code = "NOT_FOUND" if unknown_asset_status == 404 else "PERMISSION_DENIED"
 
     @property
     def collections(self) -> Mapping[str, CollectionAsset]:
@@ -56,7 +46,7 @@ class Catalog:
         """An image, or the service's refusal as getPixels and assets.get word it."""
         found = self.image(name)
         if found is None:
-            raise denied(name)
+            raise self.denied(name)
         return found
 
     def load_image(self, identity: str, session: Session) -> Image:
@@ -89,8 +79,8 @@ class Catalog:
             session.touch(image.kind)
         return Collection((image.to_image() for image in images), of_images=True, id=identity)
 
-
-def denied(name: str) -> EmulatorError:
-    """The service does not tell an asset that is missing from one that is hidden."""
-    message = f"Permission 'earthengine.assets.get' denied on resource '{asset_name(name)}' (or it may not exist)."
-    return EmulatorError("PERMISSION_DENIED", message)
+    def denied(self, name: str) -> EmulatorError:
+        """The service does not tell an asset that is missing from one that is hidden."""
+        resource = asset_name(name)
+        message = f"Permission 'earthengine.assets.get' denied on resource '{resource}' (or it may not exist)."
+        return EmulatorError(self._unknown_code, message)

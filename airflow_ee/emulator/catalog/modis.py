@@ -145,7 +145,7 @@ def _reflected(band: str, ndvi: Field, cloud: Field) -> Field:
         "sur_refl_b03": blue,
         "sur_refl_b07": 0.08 + 0.12 * (1 - np.clip(ndvi, 0, 1)) + 0.1 * cloud,
     }
-    return np.clip(indices[band] * 10000, -2000, 10000)
+    return np.asarray(np.clip(indices[band] * 10000, -2000, 10000))
 
 
 class SimulatedModis:

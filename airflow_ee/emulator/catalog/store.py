@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import threading
 from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ from airflow_ee.emulator.errors import EmulatorError, invalid
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.raster import Raster
 from airflow_ee.emulator.pixels.types import PixelType
-from airflow_ee.emulator.values.dates import parse_time, timestamp
+from airflow_ee.emulator.values.dates import Date, parse_time, timestamp
 from airflow_ee.emulator.values.image import Band
 
 _RECORD = "asset.json"
@@ -51,7 +52,7 @@ class AssetStore:
         self._lock = threading.Lock()
 
     def _folder(self, identity: str) -> Path:
-        parts = asset_name(identity).split("/")
+        parts = asset_name(identity).rstrip("/").split("/")
         if any(part in ("", ".", "..") or ":" in part or part == _RECORD for part in parts):
             raise invalid(f"Invalid asset name: '{identity}'.")
         return self._root.joinpath(*parts)
@@ -87,11 +88,12 @@ class AssetStore:
 
     def children(self, identity: str) -> list[ImageAsset]:
         """The images directly inside, by id."""
-        place = self._folder(identity)
+        inside = f"{identity}/assets" if re.fullmatch("projects/[^/]+", identity) else identity
+        place = self._folder(inside)
         if not place.is_dir():
             return []
         names = sorted(path.parent.name for path in place.glob(f"*/{_RECORD}"))
-        found = (self.image(f"{identity.rstrip('/')}/{name}") for name in names)
+        found = (self.image(f"{inside.rstrip('/')}/{name}") for name in names)
         return [image for image in found if image is not None]
 
     def check_destination(self, identity: str, *, overwrite: bool) -> None:
@@ -222,6 +224,4 @@ def _image(identity: str, record: Mapping[str, Any], place: Path) -> ImageAsset:
 
 
 def _moment(milliseconds: float | None) -> datetime | None:
-    from airflow_ee.emulator.values.dates import Date  # noqa: PLC0415
-
     return None if milliseconds is None else Date(milliseconds).moment

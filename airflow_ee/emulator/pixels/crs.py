@@ -21,7 +21,8 @@ METRES_PER_DEGREE = 6378137.0 * np.pi / 180.0
 
 SINUSOIDAL_RADIUS = 6371007.181
 _SINUSOIDAL_WKT = (
-    'PROJCS["MODIS Sinusoidal",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6371007.181,0]],'
+    # Names that GDAL does not know: under known ones it would put the known ellipsoid in place of the sphere.
+    'PROJCS["MODIS Sinusoidal",GEOGCS["MODIS sphere",DATUM["MODIS_sphere",SPHEROID["MODIS sphere",6371007.181,0]],'
     'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]],PROJECTION["Sinusoidal"],'
     'PARAMETER["longitude_of_center",0],PARAMETER["false_easting",0],PARAMETER["false_northing",0],'
     'UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'

@@ -1,0 +1,1 @@
+"""Long-running operations: their life, their files, their memory across restarts."""
