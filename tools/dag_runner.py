@@ -63,6 +63,8 @@ def run_dags(
         finally:
             if process.poll() is None and sys.exc_info()[0] is not None:
                 process.terminate()
+            if process.stdout:
+                process.stdout.close()
             status = process.wait(timeout=60)
     if status != 0:
         raise RuntimeError(f"Airflow ended with status {status}; its log is {log}:\n{_tail(log)}")
