@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from airflow_ee.core.client import EarthEngineClient
@@ -106,20 +106,22 @@ def operation_error(operation: Operation) -> EarthEngineError | None:
     )
 
 
-def operation_summary(operation: Operation, *, requested_uris: Sequence[str] = ()) -> dict[str, Any]:
+def operation_summary(operation: Operation, *, requested_uri: str | None = None) -> dict[str, Any]:
     """What a task tells of an operation: small, JSON, and the same from exports and sensors.
 
     Parameters
     ----------
-    requested_uris
-        Told when the operation names none, as before its end.
+    requested_uri
+        Where it was told to write: told when the operation names nothing yet, and in place of the folder around it.
 
     Examples
     --------
-    >>> operation_summary(Operation(name="projects/p/operations/A"), requested_uris=["gs://b/x"])["uris"]
+    >>> operation_summary(Operation(name="projects/p/operations/A"), requested_uri="gs://b/x")["uris"]
     ['gs://b/x']
     """
-    uris = [object_uri(uri) for uri in operation.destination_uris] or list(requested_uris)
+    uris = [object_uri(uri) for uri in operation.destination_uris]
+    if requested_uri is not None and all(uri.endswith("/") and requested_uri.startswith(uri) for uri in uris):
+        uris = [requested_uri]
     return {
         "operation": operation.name,
         "state": operation.state,

@@ -30,8 +30,9 @@ class EarthEngineExportImageOperator(EarthEngineExportBaseOperator):
 
     The operation runs at Earth Engine, for days if need be; the task starts it once, waits in the worker or the
     triggerer, and returns ``operation, state, description, uris, uri_count, manifest_uri, bytes, eecu_seconds, attempt,
-    start, end``. ``uris`` are those that the operation tells; before its end, or where it tells none, the destination
-    that was asked for.
+    start, end``. ``uris`` are those that the operation tells; where these are nothing, or only the folder around it, the
+    destination that was asked for. Names of files begin with it: ``gs://bucket/prefix`` becomes ``prefix.tif``, or
+    ``prefix-<row>-<column>.tif`` when the service splits a large image.
 
     The grid has to be given: as ``grid``, exactly as it is, or as ``region`` with ``crs`` and one of ``scale``,
     ``crs_transform`` and ``dimensions``. A computed image has no grid of its own worth exporting.

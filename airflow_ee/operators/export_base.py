@@ -402,7 +402,7 @@ class EarthEngineExportBaseOperator(EarthEngineBaseOperator):
                 # Not for fail_fast: a worker that was shut down may have another try.
                 raise RuntimeError(f"The task was killed, and with it {error.message}")
             raise error
-        return operation_summary(operation, requested_uris=[self.requested_uri()])
+        return operation_summary(operation, requested_uri=self.requested_uri())
 
 
 def _latest(client: EarthEngineClient, identity: ExportIdentity) -> tuple[int, Operation | None]:
