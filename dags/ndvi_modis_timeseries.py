@@ -88,6 +88,8 @@ with DAG(
         scale="{{ params.scale }}",
         crs="{{ params.crs }}",
         lookback=timedelta(days=32),
+        # What is left of a composite under clouds says little of the area: a gap is more honest than its mean.
+        min_valid_fraction=0.1,
         table_uri="{{ params.output_uri }}/ndvi",
         raster_uri="{{ params.output_uri }}/rasters",
         max_concurrency=CONCURRENCY,

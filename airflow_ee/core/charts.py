@@ -72,7 +72,7 @@ def _render(rows: list[dict[str, Any]], title: str, attribution: str) -> bytes:
             0.5, 0.5, "SIMULATED", transform=upper.transAxes, ha="center", va="center", fontsize=54, color="black",
             alpha=0.06, rotation=18,
         )  # fmt: skip
-    made_of = "simulated by the local Earth Engine emulator, not observed" if simulated else attribution
+    made_of = "Simulated by the local Earth Engine emulator, not observed" if simulated else attribution
     figure.supxlabel(f"{rows[0]['source']}, {len(rows)} images. {made_of}".strip(), fontsize=8, color="#555555")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
