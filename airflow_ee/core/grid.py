@@ -10,11 +10,12 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
-
-import pyproj
+from typing import TYPE_CHECKING, Self
 
 from airflow_ee.core.region import Region
+
+if TYPE_CHECKING:
+    import pyproj
 
 __all__ = ["Affine6", "PixelGrid", "cut_grid", "fit_dimensions", "parse_crs", "snap_scale", "snap_transform"]
 
@@ -114,6 +115,8 @@ def parse_crs(crs: str) -> pyproj.CRS:
     Traceback (most recent call last):
     ValueError: crs must be a code such as EPSG:4326 or WKT, got 'EPSG:1'
     """
+    import pyproj
+
     try:
         return pyproj.CRS.from_user_input(_CODES_WITHOUT_AUTHORITY.get(crs.upper(), crs))
     except pyproj.exceptions.CRSError:

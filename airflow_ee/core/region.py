@@ -1,4 +1,7 @@
-"""An area on the earth in longitude and latitude, read from what users have: a box, GeoJSON, or its text."""
+"""An area on the earth in longitude and latitude, read from what users have: a box, GeoJSON, or its text.
+
+Shapely, pyproj and numpy are imported where they are used: operators import this module while Airflow parses DAG files.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,11 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyproj
-import shapely
-from shapely.geometry.base import BaseGeometry
+if TYPE_CHECKING:
+    import pyproj
+    from shapely.geometry.base import BaseGeometry
 
 __all__ = ["Region"]
 
@@ -38,6 +40,8 @@ class Region:
     """Shapely Polygon or MultiPolygon."""
 
     def __post_init__(self) -> None:
+        import shapely
+
         if self.geometry.geom_type not in {"Polygon", "MultiPolygon"}:
             raise ValueError(f"region must be a Polygon or MultiPolygon, got {self.geometry.geom_type}")
         if self.geometry.is_empty:
@@ -69,6 +73,8 @@ class Region:
 
     def to_geojson(self) -> dict[str, Any]:
         """The geometry as a GeoJSON object, for requests."""
+        import shapely
+
         geojson: dict[str, Any] = json.loads(shapely.to_geojson(self.geometry))
         return geojson
 
@@ -80,6 +86,10 @@ class Region:
         ValueError
             When part of the region has no place in ``crs``.
         """
+        import numpy as np
+        import pyproj
+        import shapely
+
         west, south, east, north = self.geometry.bounds
         pieces = shapely.segmentize(self.geometry, max(east - west, north - south) / PIECES)
         transformer = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
@@ -93,6 +103,8 @@ class Region:
 
 def _comes_back(transformer: pyproj.Transformer, points: Any, projected: Any) -> bool:
     """Whether projected points lead back to where they came from; far outside its zone a projection does not."""
+    import numpy as np
+
     if not np.isfinite(projected).all():
         return False
     longitudes, latitudes = transformer.transform(projected[:, 0], projected[:, 1], direction="INVERSE")
@@ -112,6 +124,8 @@ def _parse_text(text: str) -> Any:
 
 
 def _parse_box(box: Sequence[Any]) -> BaseGeometry:
+    import shapely
+
     if len(box) != 4 or not all(isinstance(edge, int | float) and math.isfinite(edge) for edge in box):
         raise ValueError(f"region as a box must be four numbers, west, south, east, north, got {list(box)[:8]}")
     west, south, east, north = box
@@ -126,6 +140,9 @@ def _parse_box(box: Sequence[Any]) -> BaseGeometry:
 
 
 def _parse_geojson(value: Mapping[str, Any]) -> BaseGeometry:
+    import numpy as np
+    import shapely
+
     kind = value.get("type")
     if kind == "Feature":
         geometry = value.get("geometry")

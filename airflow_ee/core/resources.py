@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from airflow_ee.core.expression import Expression
 from airflow_ee.core.grid import PixelGrid
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["Asset", "Band", "ExportImageRequest", "Operation", "Stage", "check_request_id", "check_workload_tag"]
 

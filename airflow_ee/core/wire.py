@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from airflow_ee.core.destination import Destination
 from airflow_ee.core.errors import MalformedResponse
 from airflow_ee.core.expression import Expression
 from airflow_ee.core.grid import PixelGrid
 from airflow_ee.core.resources import Asset, Band, ExportImageRequest, Operation, Stage
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = [
     "asset_export_options",
@@ -370,6 +371,8 @@ def _whole_grid(value: Mapping[str, Any] | None) -> PixelGrid | None:
 
 def _dtype(precision: str, minimum: float | None, maximum: float | None) -> np.dtype[Any]:
     """The type of a band in NPY; proto3 leaves a zero minimum out."""
+    import numpy as np
+
     if precision == "float":
         return np.dtype("float32")
     if precision != "int":

@@ -54,7 +54,7 @@ class EarthEngineTimeSeriesChartOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
         """Draw the chart; tell where it is."""
         # Pyarrow and matplotlib are for workers; parsing a DAG file must not load them.
-        from airflow_ee.core.charts import draw_series  # noqa: PLC0415
+        from airflow_ee.core.charts import draw_series
 
         with fail_fast():
             table = location(self.table_uri, self.output_conn_id).with_suffix(".csv")

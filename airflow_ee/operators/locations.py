@@ -22,7 +22,7 @@ def location(uri: str, conn_id: str | None) -> Location:
     :param uri: ``/data/x.tif``, ``file:///data/x.tif``, ``gs://bucket/x.tif``, ``s3://bucket/x.tif``.
     :param conn_id: Airflow connection for an object store.
     """
-    from airflow_ee.core.sinks.base import Location  # noqa: PLC0415
+    from airflow_ee.core.sinks.base import Location
 
     if not isinstance(uri, str) or not uri.strip():
         raise ValueError(f"an output needs a path or URL, got {uri!r}")
@@ -48,7 +48,7 @@ def read_region(value: Any, conn_id: str | None) -> Region | None:
     :param value: None or '', a box, GeoJSON, the text of either, or a file.
     :param conn_id: Airflow connection for a file in an object store.
     """
-    from airflow_ee.core.region import Region  # noqa: PLC0415
+    from airflow_ee.core.region import Region
 
     if value is None or (isinstance(value, str) and value.strip() in {"", "None"}):
         return None

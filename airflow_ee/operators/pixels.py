@@ -96,8 +96,8 @@ class _PixelsOperator(EarthEngineBaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the file; tell where it is and what is in it."""
         # Numpy, rasterio and their kin are for workers; parsing a DAG file must not load them.
-        from airflow_ee.core.pixels import check_request, request_digest  # noqa: PLC0415
-        from airflow_ee.core.sinks.base import scratch_directory  # noqa: PLC0415
+        from airflow_ee.core.pixels import check_request, request_digest
+        from airflow_ee.core.sinks.base import scratch_directory
 
         with fail_fast(), scratch_directory() as directory:
             region = read_region(self.region, connection_for(self.region, self.output_conn_id, self.gcp_conn_id))
@@ -137,7 +137,7 @@ class _PixelsOperator(EarthEngineBaseOperator):
         """What is asked for."""
 
     def _file(self, region: Region | None) -> ImageFile:
-        from airflow_ee.core.image_file import ImageFile  # noqa: PLC0415
+        from airflow_ee.core.image_file import ImageFile
 
         return ImageFile(
             file_format=self.file_format,
@@ -148,7 +148,7 @@ class _PixelsOperator(EarthEngineBaseOperator):
         )
 
     def _choose_grid(self, client: EarthEngineClient, region: Region | None) -> PixelGrid:
-        from airflow_ee.core.grid_choice import choose_grid  # noqa: PLC0415
+        from airflow_ee.core.grid_choice import choose_grid
 
         arguments = {
             "grid": self.grid,
@@ -214,7 +214,7 @@ class EarthEngineGetPixelsOperator(_PixelsOperator):
         self.asset_id = asset_id
 
     def _source(self, client: EarthEngineClient, masked: bool, context: Context) -> PixelSource:
-        from airflow_ee.core.pixels import PixelSource  # noqa: PLC0415
+        from airflow_ee.core.pixels import PixelSource
 
         asset = client.get_asset(self.asset_id)
         if asset.type != "IMAGE":
@@ -256,7 +256,7 @@ class EarthEngineComputePixelsOperator(_PixelsOperator):
         self.expression_kwargs = expression_kwargs
 
     def _source(self, client: EarthEngineClient, masked: bool, context: Context) -> PixelSource:
-        from airflow_ee.core.pixels import PixelSource  # noqa: PLC0415
+        from airflow_ee.core.pixels import PixelSource
 
         expression = self.resolve_expression(self.expression, self.expression_kwargs, context)
         tag = self.effective_workload_tag(context)

@@ -147,7 +147,7 @@ class EarthEngineTimeSeriesOperator(EarthEngineBaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Make the series of the interval; tell what was made and where."""
         # Numpy, rasterio and their kin are for workers; parsing a DAG file must not load them.
-        from airflow_ee.core.presets import find_preset  # noqa: PLC0415
+        from airflow_ee.core.presets import find_preset
 
         with fail_fast():
             self._check_arguments()
@@ -206,8 +206,8 @@ class EarthEngineTimeSeriesOperator(EarthEngineBaseOperator):
         region: Region | None,
         context: Context,
     ) -> TimeSeries:
-        from airflow_ee.core.series import SeriesTable  # noqa: PLC0415
-        from airflow_ee.core.timeseries import TimeSeries, quality_rule, region_name  # noqa: PLC0415
+        from airflow_ee.core.series import SeriesTable
+        from airflow_ee.core.timeseries import TimeSeries, quality_rule, region_name
 
         bands = self._band_names(preset)
         formats = ("csv",) if self.table_format == "csv" else ("parquet", "csv")
@@ -236,7 +236,7 @@ class EarthEngineTimeSeriesOperator(EarthEngineBaseOperator):
         return (preset.index_band(index),)
 
     def _choose_grid(self, client: EarthEngineClient, first: Asset, band: str, region: Region | None) -> PixelGrid:
-        from airflow_ee.core.grid_choice import choose_grid  # noqa: PLC0415
+        from airflow_ee.core.grid_choice import choose_grid
 
         if self.grid_from_asset:
             asset = client.get_asset(self.grid_from_asset)
