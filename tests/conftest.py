@@ -52,5 +52,6 @@ def emulator(tmp_path: Path) -> Iterator[Any]:
     """A running emulator whose buckets are under the test's folder."""
     from airflow_ee.emulator import Emulator
 
-    with Emulator(root=tmp_path / "root") as running:
+    quick = {"pending_seconds": 0.02, "running_seconds": 0.05, "cancelling_seconds": 0.02}
+    with Emulator(root=tmp_path / "root", **quick) as running:
         yield running

@@ -195,6 +195,7 @@ class EarthEngineExportBaseOperator(EarthEngineBaseOperator):
         with fail_fast():
             operation = self.client.get_operation(name)
             self._show(context, operation)
+            self._tell(operation)
             if operation.done:
                 return self._result(operation)
             self._running = name
@@ -395,7 +396,6 @@ class EarthEngineExportBaseOperator(EarthEngineBaseOperator):
         """What the task returns; the operation's own failure when it has failed."""
         if operation.done:
             self._running = None
-            self._tell(operation)
         error = operation_error(operation)
         if error is not None:
             if self._killed:
