@@ -144,7 +144,7 @@ def asset_name(asset_id: str) -> str:
     >>> asset_name("MODIS/061/MOD13Q1")
     'projects/earthengine-public/assets/MODIS/061/MOD13Q1'
     """
-    if re.match(r"projects/[^/]+/assets/", asset_id):
+    if re.match(r"projects/[^/]+/assets(/|$)", asset_id):
         return asset_id
     owned = asset_id.split("/", 1)[0] in ("users", "projects")
     return (LEGACY if owned else PUBLIC) + asset_id

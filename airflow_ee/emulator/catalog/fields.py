@@ -28,8 +28,9 @@ def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def hashed(col: NDArray[np.int64], row: NDArray[np.int64], seed: int) -> Field:
     """A number from 0 up to 1 for each cell of an endless lattice."""
-    state = col.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    state = _mixed(state + row.astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F) + np.uint64(seed * 0x165667B1 + 1))
+    with np.errstate(over="ignore"):
+        state = col.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        state = _mixed(state + row.astype(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F) + np.uint64(seed * 0x165667B1 + 1))
     return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 

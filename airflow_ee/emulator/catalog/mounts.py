@@ -125,7 +125,7 @@ def _by_date(mount: Mount) -> Mapping[str, list[Path]]:
         except ValueError:
             raise MountError(f"cannot mount {mount.id}: {path} is named after a day that does not exist") from None
         if written.setdefault(day, stem) != stem:
-            raise MountError(f"cannot mount {mount.id}: {path} writes its date unlike {written[day]}")
+            raise MountError(f"cannot mount {mount.id}: {path} writes its date unlike {groups[written[day]][0].name}")
         groups.setdefault(stem, []).append(path)
     if not groups:
         raise MountError(f"cannot mount {mount.id}: no GeoTIFF in {mount.folder}")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
+from affine import Affine
 
 from airflow_ee.emulator.catalog.assets import AssetBand, ImageAsset, Kind, asset_name
 from airflow_ee.emulator.catalog.files import FileBand, file_bands
@@ -187,7 +188,7 @@ def _write_band(path: Path, band: Band, raster: Raster, grid: Grid) -> None:
         "height": grid.height,
         "width": grid.width,
         "crs": grid.projection.crs.wkt,
-        "transform": grid.transform,
+        "transform": Affine(*grid.transform),
         "tiled": True,
         "compress": "deflate",
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from affine import Affine
 from rasterio.windows import Window
 
 from airflow_ee.emulator.errors import invalid
@@ -105,7 +106,7 @@ def _profile(grid: Grid, count: int, dtype: np.dtype[Any], destination: FileDest
         "height": grid.height,
         "width": grid.width,
         "crs": grid.projection.crs.wkt,
-        "transform": grid.transform,
+        "transform": Affine(*grid.transform),
         "tiled": True,
         "blockxsize": max(16, destination.tile_size // 16 * 16),
         "blockysize": max(16, destination.tile_size // 16 * 16),
@@ -148,7 +149,7 @@ def _make_cog(draft: Path, destination: FileDestination) -> None:
     plain = draft.with_name(draft.name + ".plain")
     draft.replace(plain)
     try:
-        import rasterio.shutil  # noqa: PLC0415 -- only cloud-optimised files need it
+        import rasterio.shutil
 
         size = max(128, destination.tile_size)
         rasterio.shutil.copy(plain, draft, driver="COG", compress="LZW", blocksize=size, overview_resampling="nearest")

@@ -94,9 +94,9 @@ def as_geometry(value: Any) -> Geometry:
 
 def geometry_of_collection(collection: Collection) -> Geometry:
     """All the elements' shapes in one."""
-    import shapely  # noqa: PLC0415 -- heavy, and seldom needed here
+    import shapely
 
-    from airflow_ee.emulator.pixels.crs import WGS84  # noqa: PLC0415
+    from airflow_ee.emulator.pixels.crs import WGS84
 
     shapes = [geometry.in_crs(WGS84) for each in collection.elements if (geometry := geometry_of(each)) is not None]
     return Geometry(shapely.union_all(shapes))

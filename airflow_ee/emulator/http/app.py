@@ -134,7 +134,7 @@ class Application:
             response = await self._work(method, parameters, request, body)
         finally:
             self._running -= 1
-        return self._after(fault, request, response)
+        return await self._after(fault, request, response)
 
     def _admit(self) -> None:
         """Refuse what exceeds the concurrency or the rate."""
@@ -173,25 +173,27 @@ class Application:
             while not self.stopping and not await request.is_disconnected():
                 await asyncio.sleep(POLL_SECONDS)
         if fault.action in ("drop", "hang"):
-            self._drop(request)
+            await self._drop(request)
             return True
         return False
 
-    def _after(self, fault: Fault | None, request: Request, response: Response) -> Response | None:
+    async def _after(self, fault: Fault | None, request: Request, response: Response) -> Response | None:
         """Apply a fault that spoils an answer that was made."""
         if fault is None or fault.action == "delay":
             return response
         if fault.action == "lose-response":
-            self._drop(request)
+            await self._drop(request)
             return None
         if fault.action == "corrupt":
             return Response(b"\x00garbage<html>", 200, {MARKER: "true"}, response.media_type)
         return Truncated(response)
 
-    def _drop(self, request: Request) -> None:
-        client = request.scope.get("client")
-        if client is not None:
-            self._abort((client[0], client[1]))
+    async def _drop(self, request: Request) -> None:
+        """Cut the connection, and wait until the server has noticed: it would answer 500 otherwise."""
+        client = request.scope["client"]
+        self._abort((client[0], client[1]))
+        while not await request.is_disconnected():
+            await asyncio.sleep(0)
 
 
 class _Refusal(EmulatorError):

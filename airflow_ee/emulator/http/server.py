@@ -61,6 +61,7 @@ class Server:
             app,
             http=connections.protocol(),
             ws="none",
+            loop="asyncio",  # the one whose transports are asyncio.Transport, on every machine
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
@@ -52,7 +53,7 @@ def to_geotiff(rasters: Named, grid: Grid) -> bytes:
         "height": grid.height,
         "width": grid.width,
         "crs": grid.projection.crs.wkt,
-        "transform": grid.transform,
+        "transform": Affine(*grid.transform),
         "nodata": nodata,
         "compress": "deflate",
     }
@@ -84,7 +85,8 @@ def to_picture(rasters: Sequence[Raster], grid: Grid, file_format: str) -> tuple
 
 
 def _picture(driver: str, layers: Sequence[NDArray[Any]], grid: Grid) -> bytes:
-    profile = {"driver": driver, "dtype": "uint8", "count": len(layers), "height": grid.height, "width": grid.width}
+    size = {"count": len(layers), "height": grid.height, "width": grid.width}
+    profile = {"driver": driver, "dtype": "uint8", "transform": Affine(*grid.transform), **size}
     with MemoryFile() as memory:  # type: ignore[no-untyped-call]
         with memory.open(**profile) as dataset:
             for index, layer in enumerate(layers, start=1):

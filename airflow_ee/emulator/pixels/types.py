@@ -78,7 +78,7 @@ def type_of_dtype(dtype: np.dtype[Any] | str) -> PixelType:
 
 def type_of_number(value: float) -> PixelType:
     """The type of a constant image: its only value is its range."""
-    if is_whole(value):
+    if is_whole(value) and abs(value) < 2**63:
         return PixelType("int", int(value), int(value))
     return PixelType("double", value, value)
 

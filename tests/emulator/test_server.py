@@ -1,0 +1,134 @@
+"""The server itself: its command line, its manners, and what it says of what it does not have."""
+
+import ast
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+import airflow_ee.emulator
+from airflow_ee.emulator import Emulator
+
+from .conftest import UTM, Rest, call, graph, message
+
+PACKAGE = Path(airflow_ee.emulator.__file__).parent
+ONE = graph(call("Image.constant", value=1))
+
+
+def command(*arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "airflow_ee.emulator", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_command_prints_its_url_serves_and_stops(tmp_path, number):
+    with command("--port", "0", "--root", str(tmp_path)) as process:
+        line = process.stdout.readline()
+        assert line.startswith("Earth Engine emulator listening on http://127.0.0.1:")
+        url = line.split()[-1]
+        assert requests.get(f"{url}/healthz", timeout=5).json() == {"status": "ok"}
+        assert Rest(url).value(graph(call("Number.add", left=1, right=2))) == 3
+        start = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(timeout=10) == 0
+        assert time.monotonic() - start < 2
+        assert process.stdout.read() == ""
+
+
+def test_the_command_refuses_a_folder_that_is_not_there(tmp_path):
+    with command("--port", "0", "--catalog", f"x={tmp_path / 'none'}") as process:
+        assert process.wait(timeout=20) == 2
+        assert "error: cannot mount x:" in process.stderr.read()
+
+
+def test_the_functions_can_be_listed():
+    with command("--list-functions") as process:
+        names = process.stdout.read().split()
+        assert process.wait(timeout=20) == 0
+    assert {"Image.load", "Image.normalizedDifference", "ImageCollection.mosaic"} <= set(names)
+
+
+def test_forty_requests_at_once_are_served_and_more_are_refused():
+    with Emulator() as running, ThreadPoolExecutor(40) as pool:
+        rest = Rest(running.url)
+        statuses = list(pool.map(lambda _: rest.compute(ONE, UTM).status_code, range(40)))
+        assert statuses == [200] * 40
+    with Emulator(max_concurrent_requests=2, latency_seconds=0) as running, ThreadPoolExecutor(8) as pool:
+        rest = Rest(running.url)
+        large = {**UTM, "dimensions": {"width": 2000, "height": 2000}}
+        statuses = list(pool.map(lambda _: rest.compute(ONE, large).status_code, range(8)))
+        assert set(statuses) == {200, 429}
+
+
+def test_a_rate_limit_answers_429():
+    with Emulator(requests_per_second=3) as running:
+        rest = Rest(running.url)
+        statuses = [rest.post(f"{rest.project}/value:compute", {"expression": graph(1)}).status_code for _ in range(5)]
+        assert statuses == [200, 200, 200, 429, 429]
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta", "v1alpha"])
+def test_every_version_of_the_api_is_there(world, version):
+    document = requests.get(f"{world.url}/$discovery/rest", params={"version": version}, timeout=5).json()
+    assert document["version"] == version
+    assert requests.get(f"{world.url}/{version}/$discovery/rest", timeout=5).status_code == 200
+    answer = requests.post(f"{world.url}/{version}/projects/p/value:compute", json={"expression": graph(7)}, timeout=5)
+    assert answer.json() == {"result": 7}
+    assert len(requests.get(f"{world.url}/{version}/projects/p/algorithms", timeout=5).json()["algorithms"]) > 300
+
+
+def test_list_images_belongs_to_v1alpha(world):
+    path = "projects/earthengine-public/assets/MODIS/061/MOD13Q1:listImages"
+    times = {"startTime": "2020-01-01T00:00:00Z", "endTime": "2020-03-01T00:00:00Z"}
+    found = requests.get(f"{world.url}/v1alpha/{path}", params=times, timeout=5).json()["images"]
+    assert [each["id"].rsplit("/", 1)[1] for each in found] == ["2020_01_01", "2020_01_17", "2020_02_02"]
+    assert requests.get(f"{world.url}/v1/{path}", timeout=5).status_code == 404
+
+
+def test_methods_that_are_not_emulated_say_so_by_name(world):
+    for path in ("maps", "thumbnails", "table:computeFeatures", "imageCollection:computeImages", "image:import"):
+        answer = world.post(f"{world.project}/{path}")
+        assert message(answer, 501).endswith("is not emulated")
+        assert answer.json()["error"]["status"] == "UNIMPLEMENTED"
+    assert world.get("nonsense").status_code == 404
+
+
+def test_fields_and_pretty_print_are_heeded(world):
+    path = "projects/earthengine-public/assets/MODIS/061/MOD13Q1/2020_06_09"
+    answer = world.get(path, fields="id,bands(id,grid/crsCode)", prettyPrint="false", alt="json", key="k")
+    assert "\n" not in answer.text.strip()
+    assert answer.json()["bands"][0] == {"id": "NDVI", "grid": {"crsCode": "SR-ORG:6974"}}
+    assert set(answer.json()) == {"id", "bands"}
+
+
+def test_folders_and_collections_can_be_made_and_removed(rest):
+    made = rest.post("projects/demo-project/assets?assetId=box", {"type": "IMAGE_COLLECTION"})
+    assert made.json()["name"] == "projects/demo-project/assets/box"
+    assert rest.get("projects/demo-project/assets/box").json()["type"] == "IMAGE_COLLECTION"
+    assert rest.get("projects/demo-project/assets/box:listAssets").json() == {}
+    assert message(rest.post("projects/demo-project/assets?assetId=box", {"type": "FOLDER"}), 409)
+    assert rest.session.delete(f"{rest.url}/v1/projects/demo-project/assets/box", timeout=5).json() == {}
+    assert rest.get("projects/demo-project/assets/box").status_code == 404
+
+
+def test_the_emulator_imports_nothing_of_this_project_nor_the_client():
+    for path in PACKAGE.rglob("*.py"):
+        for each in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [alias.name for alias in each.names] if isinstance(each, ast.Import) else []
+            names += [each.module or ""] if isinstance(each, ast.ImportFrom) else []
+            for name in names:
+                top, *others = name.split(".")
+                assert top not in ("ee", "airflow", "pickle"), path
+                assert top != "airflow_ee" or others[:1] == ["emulator"], path
+
+
+def test_what_is_exported_is_there():
+    assert all(hasattr(airflow_ee.emulator, name) for name in airflow_ee.emulator.__all__)
