@@ -17,7 +17,7 @@ from airflow_ee.core.settings import (
     check_endpoint,
 )
 
-__all__ = ["ConnectionOptions"]
+__all__ = ["ConnectionOptions", "boolean", "host_url"]
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})

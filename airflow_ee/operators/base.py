@@ -70,7 +70,7 @@ class EarthEngineBaseOperator(BaseOperator):
     def hook(self) -> EarthEngineHook:
         """The hook of this task's connection."""
         # Here and not above: Google's hooks add over a second to every parse of a DAG file.
-        from airflow_ee.hooks.earth_engine import EarthEngineHook  # noqa: PLC0415
+        from airflow_ee.hooks.earth_engine import EarthEngineHook
 
         return EarthEngineHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
 

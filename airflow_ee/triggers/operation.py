@@ -127,7 +127,7 @@ class EarthEngineOperationTrigger(BaseTrigger):
 
     def _make_hook(self) -> EarthEngineAsyncHook:
         # Imported in a thread: Google's hooks take seconds to import, and the loop serves all triggers of the process.
-        from airflow_ee.hooks.earth_engine import EarthEngineAsyncHook  # noqa: PLC0415
+        from airflow_ee.hooks.earth_engine import EarthEngineAsyncHook
 
         return EarthEngineAsyncHook(
             project_id=self.project_id, gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain
