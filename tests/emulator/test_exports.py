@@ -1,5 +1,7 @@
 """Exports: their life, their files, the assets they make, and what a restart leaves of them."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import numpy as np
@@ -212,3 +214,19 @@ def test_cancelling_is_asynchronous_and_ends_with_code_1(rest, emulator):
     assert operation["error"]["code"] == 1
     assert not (emulator.root / "gs").exists()
     assert "already in state CANCELLED" in message(rest.post(f"{name}:cancel"))
+
+
+def test_an_export_whose_server_is_killed_is_finished_by_the_next_one(tmp_path):
+    arguments = [sys.executable, "-m", "airflow_ee.emulator", "--port", "0", "--root", str(tmp_path)]
+    slow = [*arguments, "--pending-seconds", "0", "--running-seconds", "60"]
+    with subprocess.Popen(slow, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        rest = Rest(process.stdout.readline().split()[-1])
+        name = rest.export(NDVI, grid=GRID, **to_bucket()).json()["name"]
+        while rest.get(name).json()["metadata"]["state"] != "RUNNING":
+            rest.post(f"{name}:wait", {"timeout": "0.05s"})
+        process.kill()
+    with Emulator(root=tmp_path, running_seconds=0) as running:
+        operation = Rest(running.url).ended(name)
+        assert operation["metadata"]["state"] == "SUCCEEDED"
+        assert operation["metadata"]["attempt"] == 2
+        assert (tmp_path / "gs" / "b" / "p" / "x.tif").is_file()

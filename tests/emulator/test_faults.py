@@ -107,6 +107,8 @@ def test_other_processes_script_faults_over_http(emulator, rest):
     assert rest.post(f"{rest.project}/value:compute", {"expression": graph(1)}).status_code == 503
     state = requests.get(f"{emulator.url}/emulator/state", timeout=5).json()
     assert state == {"calls": ["value:compute"], "pending": {"value:compute": ["429"]}, "operations": []}
+    unaimed = requests.post(url, json={"method": "getPixel", "faults": ["503"]}, timeout=5)
+    assert "unknown method 'getPixel'" in message(unaimed)
     assert "unknown fault" in message(requests.post(url, json={"method": "x", "faults": ["nonsense"]}, timeout=5))
 
 

@@ -49,6 +49,8 @@ def _sized(covering: Grid | None, projection: Projection, dimensions: tuple[int,
 
 def _covering(projection: Projection, base: Band | None, region: Mapping[str, Any] | None) -> Grid:
     if region is None and base is not None and base.extent is not None and base.projection == projection:
+        if 0 in base.extent.shape:
+            raise invalid("Image is empty: what it was clipped to does not meet it.")
         return base.extent
     return grid_over(projection, _bounds(projection, base, region))
 

@@ -259,6 +259,7 @@ _UNARY: dict[str, tuple[Compute1, TypeRule1]] = {
     "ceil": (np.ceil, _same),
     "round": (lambda values: np.floor(values + 0.5) if values.dtype.kind == "f" else values, _same),
     "signum": (np.sign, lambda type_: ranged(type_.precision, -1, 1)),
+    "bitwiseNot": (lambda values: np.invert(values.astype(np.int64)), lambda _type: type_of_dtype("int64")),
     "not": (lambda values: (values == 0).astype(np.uint8), lambda _type: BOOLEAN),
 }
 for _name, (_compute1, _rule1) in _UNARY.items():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import unary_band
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.pixels.raster import Values
@@ -48,6 +50,23 @@ def _cast(type_: PixelType) -> Callable[[Image], Image]:
         return value.each(lambda band: cast_band(band, type_))
 
     return apply
+
+
+@registry.implements("Image.cast")
+def cast(image: Image, band_types: dict[str, Any], band_order: list[Any] | None = None) -> Image:
+    """Types by band name; bands that are not named stay as they are."""
+    chosen = image if band_order is None else image.with_bands(image.band(name) for name in band_order)
+    return chosen.each(lambda band: cast_band(band, _named(band_types[band.name])) if band.name in band_types else band)
+
+
+def _named(name: Any) -> PixelType:
+    """A pixel type by one of its public names."""
+    if isinstance(name, PixelType):
+        return name
+    for dtype, names in _TYPES.items():
+        if name == dtype or name in names:
+            return type_of_dtype(dtype)
+    raise invalid(f"Image.cast: Unknown pixel type '{name}'.")
 
 
 for _dtype, _names in _TYPES.items():

@@ -79,6 +79,12 @@ def clip(input: Image, geometry: Any) -> Image:
     return replace(clipped, footprint=shape)
 
 
+@registry.implements("Image.clipToCollection")
+def clip_to_collection(input: Image, collection: Geometry) -> Image:
+    """Masked outside of every element's geometry."""
+    return clip(input, collection)
+
+
 def _cut(band: Band, node: Node, shape: Geometry) -> Band:
     if not band.has_grid:
         return replace(band, node=node)

@@ -46,7 +46,7 @@ class Application:
         max_concurrent_requests: int | None = 40,
         requests_per_second: float | None = None,
         latency_seconds: float = 0.0,
-        threads: int = 16,
+        threads: int = 48,
     ) -> None:
         self.faults = FaultPlan()
         self.journal = Journal()

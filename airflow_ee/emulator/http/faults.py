@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from airflow_ee.emulator.api.reference import methods
 from airflow_ee.emulator.errors import EmulatorError, invalid
 from airflow_ee.emulator.limits import too_many_requests
 
@@ -152,6 +153,8 @@ class FaultPlan:
     def add(self, method: str, texts: Iterable[str]) -> None:
         """Aim faults at the next calls of a method."""
         faults = [parse_fault(text) for text in texts]
+        if method not in {each.name for each in methods()}:
+            raise invalid(f"unknown method '{method}': a fault aimed at it would never happen")
         with self._lock:
             self._waiting.setdefault(method, deque()).extend(faults)
 

@@ -83,7 +83,8 @@ def proj_crs(text: str) -> Any:
 def parse_crs(text: str) -> Crs:
     """A validated system from what a request names."""
     proj_crs(text)
-    return Crs(text)
+    crs = Crs(text)
+    return Crs(text.upper()) if crs.is_code else crs
 
 
 def identify(wkt: str) -> Crs:
