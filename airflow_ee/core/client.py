@@ -11,6 +11,7 @@ from typing import Any, Self
 from google.auth.credentials import Credentials
 
 from airflow_ee.core import wire
+from airflow_ee.core.errors import InvalidArgument
 from airflow_ee.core.expression import Expression
 from airflow_ee.core.grid import PixelGrid
 from airflow_ee.core.region import Region
@@ -187,7 +188,11 @@ class EarthEngineClient:
             "filter": wire.list_assets_filter(start=start, end=end + LONGEST_IMAGE, region_geojson=geojson),
         }
         pages = self._pages("assets.listAssets", f"{wire.asset_name(collection_id)}:listAssets", query)
-        assets = [wire.asset_from_rest(value) for page in pages for value in page.get("assets", ())]
+        try:
+            assets = [wire.asset_from_rest(value) for page in pages for value in page.get("assets", ())]
+        except InvalidArgument as error:
+            # Of a collection that is not there the service says only that its filter is wrong.
+            raise type(error)(f"{collection_id}: {error.message}", error.details) from error
         chosen = [asset for asset in assets if asset.start_time is not None and start <= asset.start_time < end]
         return sorted(chosen, key=lambda asset: (asset.start_time, asset.id))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from airflow_ee.hooks.failures import fail_fast
 from airflow_ee.operators.arguments import integer, names, number, text_or_none
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow_ee.core.image_file import ImageFile
     from airflow_ee.core.pixels import PixelSource
     from airflow_ee.core.region import Region
+    from airflow_ee.core.resources import Asset
 
 __all__ = ["EarthEngineComputePixelsOperator", "EarthEngineGetPixelsOperator"]
 
@@ -104,8 +105,9 @@ class _PixelsOperator(EarthEngineBaseOperator):
             form = self._file(region)
             target = location(self.output_uri, connection_for(self.output_uri, self.output_conn_id, self.gcp_conn_id))
             client = self._pixel_client()
-            grid = self._choose_grid(client, region)
-            source = self._source(client, form.needs_masks, context)
+            asset = self._asset(client)
+            grid = self._choose_grid(client, region, asset)
+            source = self._source(client, asset, form.needs_masks, context)
             check_request(client, source, grid, integer("max_pixels", self.max_pixels))
             written = form.write(
                 client,
@@ -133,8 +135,12 @@ class _PixelsOperator(EarthEngineBaseOperator):
         }
 
     @abstractmethod
-    def _source(self, client: EarthEngineClient, masked: bool, context: Context) -> PixelSource:
+    def _source(self, client: EarthEngineClient, asset: Asset | None, masked: bool, context: Context) -> PixelSource:
         """What is asked for."""
+
+    def _asset(self, client: EarthEngineClient) -> Asset | None:  # noqa: ARG002
+        """The stored image that is asked for, if it is one."""
+        return None
 
     def _file(self, region: Region | None) -> ImageFile:
         from airflow_ee.core.image_file import ImageFile
@@ -147,7 +153,7 @@ class _PixelsOperator(EarthEngineBaseOperator):
             visualization_options=self.visualization_options,
         )
 
-    def _choose_grid(self, client: EarthEngineClient, region: Region | None) -> PixelGrid:
+    def _choose_grid(self, client: EarthEngineClient, region: Region | None, asset: Asset | None) -> PixelGrid:
         from airflow_ee.core.grid_choice import choose_grid
 
         arguments = {
@@ -160,10 +166,11 @@ class _PixelsOperator(EarthEngineBaseOperator):
         given = [name for name, value in arguments.items() if text_or_none(value) is not None]
         if self.grid_from_asset and given:
             raise ValueError(f"grid_from_asset excludes {', '.join(given)}")
-        return choose_grid(**arguments, region=region, native=self._native_grid(client))  # type: ignore[arg-type]
-
-    def _native_grid(self, client: EarthEngineClient) -> PixelGrid | None:
-        return _native_grid(client, self.grid_from_asset, None) if self.grid_from_asset else None
+        if self.grid_from_asset:
+            native = _native_grid(client.get_asset(self.grid_from_asset), None)
+        else:
+            native = _native_grid(asset, names("bands", self.bands)) if asset else None
+        return choose_grid(**arguments, region=region, native=native)  # type: ignore[arg-type]
 
     def _pixel_client(self) -> EarthEngineClient:
         return self.hook.get_client(
@@ -213,23 +220,24 @@ class EarthEngineGetPixelsOperator(_PixelsOperator):
         super().__init__(**kwargs)
         self.asset_id = asset_id
 
-    def _source(self, client: EarthEngineClient, masked: bool, context: Context) -> PixelSource:
-        from airflow_ee.core.pixels import PixelSource
-
+    def _asset(self, client: EarthEngineClient) -> Asset:
         asset = client.get_asset(self.asset_id)
         if asset.type != "IMAGE":
             raise ValueError(f"asset_id must be an image, {asset.id} is of type {asset.type}")
-        chosen = names("bands", self.bands) or [band.id for band in asset.bands]
+        return asset
+
+    def _source(self, client: EarthEngineClient, asset: Asset | None, masked: bool, context: Context) -> PixelSource:  # noqa: ARG002
+        from airflow_ee.core.pixels import PixelSource
+
+        image = cast("Asset", asset)
+        chosen = names("bands", self.bands) or [band.id for band in image.bands]
         return PixelSource(
             asset_id=self.asset_id,
-            bands=tuple(asset.band(name) for name in chosen),
+            bands=tuple(image.band(name) for name in chosen),
             masked=masked,
             min_mask=number("min_mask", self.min_mask),
             workload_tag=self.effective_workload_tag(context),
         )
-
-    def _native_grid(self, client: EarthEngineClient) -> PixelGrid | None:
-        return _native_grid(client, self.grid_from_asset or self.asset_id, names("bands", self.bands))
 
 
 class EarthEngineComputePixelsOperator(_PixelsOperator):
@@ -255,7 +263,7 @@ class EarthEngineComputePixelsOperator(_PixelsOperator):
         self.expression = expression
         self.expression_kwargs = expression_kwargs
 
-    def _source(self, client: EarthEngineClient, masked: bool, context: Context) -> PixelSource:
+    def _source(self, client: EarthEngineClient, asset: Asset | None, masked: bool, context: Context) -> PixelSource:  # noqa: ARG002
         from airflow_ee.core.pixels import PixelSource
 
         expression = self.resolve_expression(self.expression, self.expression_kwargs, context)
@@ -276,8 +284,7 @@ class EarthEngineComputePixelsOperator(_PixelsOperator):
         )
 
 
-def _native_grid(client: EarthEngineClient, asset_id: str, bands: Sequence[str] | None) -> PixelGrid | None:
-    asset = client.get_asset(asset_id)
+def _native_grid(asset: Asset, bands: Sequence[str] | None) -> PixelGrid | None:
     if not asset.bands:
         raise ValueError(f"{asset.id} is of type {asset.type} and has no grid")
     return asset.band(bands[0]).grid if bands else asset.bands[0].grid

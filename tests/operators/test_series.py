@@ -1,0 +1,190 @@
+"""The series operator against simulated MOD13Q1: quality, dates, revisions, bad input, kills."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+import rasterio
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
+
+from airflow_ee.operators.series import EarthEngineTimeSeriesOperator
+
+REGION = [-55.6, -12.1, -55.55, -12.05]
+CONTEXT = {"params": {}, "ti": SimpleNamespace(dag_id="dag", task_id="task")}
+
+
+@pytest.fixture
+def server(emulator, connect):
+    connect(endpoint=emulator.url, is_anonymous=True)
+    return emulator
+
+
+def make(folder, **arguments):
+    arguments = {
+        "collection": "MOD13Q1", "index": "NDVI", "region": REGION, "start": "2023-01-01", "end": "2023-03-06",
+        "table_uri": str(folder / "ndvi"), "raster_uri": str(folder / "rasters"), **arguments,
+    }  # fmt: skip
+    return EarthEngineTimeSeriesOperator(task_id="task", request_retries=0, **arguments)
+
+
+def rows(folder):
+    return pyarrow.parquet.read_table(folder / "ndvi.parquet").to_pylist()
+
+
+def test_rows_are_physical_and_pixels_of_bad_quality_do_not_count(server, tmp_path):
+    make(tmp_path).execute(CONTEXT)
+    for row in rows(tmp_path):
+        with rasterio.open(tmp_path / "rasters" / f"{row['image_start']:%Y_%m_%d}.tif") as file:
+            bands = dict(zip(file.descriptions, file.read(masked=True), strict=True))
+            assert file.tags()["quality"] == "SummaryQA<=1"
+        good = ~np.ma.getmaskarray(bands["SummaryQA"]) & (bands["SummaryQA"].data <= 1)
+        assert not (~np.ma.getmaskarray(bands["NDVI"]) & ~good).any()
+        assert row["valid_count"] <= good.sum()
+        assert 0 < row["mean"] < 1
+        assert row["unit"] == "1"
+        assert row["simulated"] is True
+
+
+def test_a_rerun_fetches_nothing_and_changes_no_byte(server, tmp_path):
+    first = make(tmp_path).execute(CONTEXT)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    asked = server.calls.count("image:computePixels")
+    second = make(tmp_path).execute(CONTEXT)
+    assert (first["images"], first["images_unchanged"], second["images_unchanged"]) == (4, 0, 4)
+    assert server.calls.count("image:computePixels") == asked
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_changed_request_makes_its_images_anew_and_doubles_no_row(server, tmp_path):
+    make(tmp_path).execute(CONTEXT)
+    strict = make(tmp_path, quality="SummaryQA==0").execute(CONTEXT)
+    assert strict["images_unchanged"] == 0
+    assert len(rows(tmp_path)) == 4
+
+
+def test_what_was_recorded_is_kept_when_asked(server, tmp_path):
+    make(tmp_path).execute(CONTEXT)
+    kept = make(tmp_path, quality="SummaryQA==0", on_revised="keep").execute(CONTEXT)
+    assert kept["images_unchanged"] == 4
+
+
+def test_lookback_asks_again_for_the_days_before(server, tmp_path):
+    summary = make(tmp_path, lookback=16).execute(CONTEXT)
+    assert summary["start"].startswith("2022-12-16")
+    assert summary["images"] == 5
+
+
+def test_too_little_of_the_region_gives_a_row_without_statistics(server, tmp_path):
+    make(tmp_path, min_valid_fraction=1.0, quality="SummaryQA==0", weights="area").execute(CONTEXT)
+    for row in rows(tmp_path):
+        assert (row["mean"] is None) == (row["valid_fraction"] < 1.0)
+        assert row["pixel_count"] > 0
+
+
+def test_an_interval_without_images_skips_or_fails_as_asked(server, tmp_path):
+    early = {"start": "1990-01-01", "end": "1990-02-01"}
+    with pytest.raises(AirflowSkipException, match="no image in"):
+        make(tmp_path, **early).execute(CONTEXT)
+    with pytest.raises(AirflowFailException, match="no image in"):
+        make(tmp_path, on_empty="fail", **early).execute(CONTEXT)
+    assert list(tmp_path.glob("ndvi*")) == []
+
+
+BAD = [
+    ({"start": "2023-03-01", "end": "2023-01-01"}, "start"),
+    ({"start": "first of May"}, "start"),
+    ({"start": None, "end": None}, "no dates"),
+    ({"weights": "pixels"}, "weights must be one of coverage, center, area"),
+    ({"table_format": "xlsx"}, "table_format must be one of"),
+    ({"on_empty": "defer"}, "on_empty must be one of skip, fail"),
+    ({"table_uri": None, "raster_uri": None}, "nothing would be kept"),
+    ({"table_uri": "/x/ndvi.csv"}, "without its suffix"),
+    ({"bands": ["NDVI"]}, "either bands or index"),
+    ({"index": None}, "either bands or index"),
+    ({"index": "LAI"}, "index must be one of NDVI, EVI"),
+    ({"index": None, "bands": ["NVDI"]}, "has no band 'NVDI'"),
+    ({"quality": "good"}, "quality must be comparisons"),
+    ({"quality": "Cloud<=1"}, "has no band Cloud"),
+    ({"min_valid_fraction": 2}, "min_valid_fraction must be in 0..1"),
+    ({"region": [170, -20, 190, -10]}, "leaves the world"),
+    ({"region": None}, "a side must not exceed"),
+    ({"region_id_property": "name"}, "no property 'name'"),
+    ({"collection": "local/unknown", "index": None, "bands": ["b"]}, "local/unknown"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD, ids=[str(row[0])[:40] for row in BAD])
+def test_bad_input_is_refused_before_a_pixel_is_asked_for(server, tmp_path, arguments, words):
+    with pytest.raises(AirflowFailException, match=words):
+        make(tmp_path, **arguments).execute(CONTEXT)
+    assert "image:computePixels" not in server.calls
+    assert [path for path in tmp_path.iterdir() if path.name != "root"] == []
+
+
+def test_regions_of_several_features_have_their_names(server, tmp_path):
+    feature = {
+        "type": "Feature",
+        "properties": {"name": "north field"},
+        "geometry": {
+            "type": "Polygon",
+            "coordinates": [[[-55.6, -12.1], [-55.55, -12.1], [-55.55, -12.05], [-55.6, -12.1]]],
+        },
+    }
+    make(tmp_path, region=feature, region_id_property="name").execute(CONTEXT)
+    make(tmp_path, region={**feature, "id": "f1"}).execute(CONTEXT)
+    assert {row["region_id"] for row in rows(tmp_path)} == {"north field", "f1"}
+    assert len(rows(tmp_path)) == 8
+
+
+RUN = """
+import sys
+from types import SimpleNamespace
+from airflow_ee.operators.series import EarthEngineTimeSeriesOperator
+EarthEngineTimeSeriesOperator(
+    task_id="task", collection="MOD13Q1", index="NDVI", region=[-55.6, -12.1, -55.55, -12.05], start="2022-01-01",
+    end="2023-01-01", table_uri=sys.argv[1] + "/ndvi", raster_uri=sys.argv[1] + "/rasters", max_concurrency=2,
+).execute({"params": {}, "ti": SimpleNamespace(dag_id="dag", task_id="task")})
+"""
+
+
+def test_a_killed_run_goes_on_where_it_stopped_and_ends_byte_for_byte_the_same(server, tmp_path, monkeypatch):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    subprocess.run([sys.executable, "-c", RUN, str(whole)], check=True, env=dict(os.environ), capture_output=True)
+    server.inject("image:computePixels", *["delay=0.3"] * 40)
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(killed)], env=dict(os.environ), stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while len(list(killed.glob("ndvi.parts/*/*.parquet"))) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len(list(killed.glob("ndvi.parts/*/*.parquet")))
+    assert 5 <= done < 23
+    assert not (killed / "ndvi.parquet").exists()
+    asked = server.calls.count("image:computePixels")
+    subprocess.run([sys.executable, "-c", RUN, str(killed)], check=True, env=dict(os.environ), capture_output=True)
+    assert server.calls.count("image:computePixels") - asked == 23 - done
+    _same(whole, killed)
+
+
+def _same(whole, killed):
+    def files(folder):
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file() and not path.name.startswith(".")
+        }
+
+    first, second = files(whole), files(killed)
+    assert set(first) == set(second)
+    different = [name for name in first if first[name] != second[name] and ".parts/" not in name]
+    assert different == []
