@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from airflow_ee.emulator.errors import EmulatorError, invalid, unimplemented
+from airflow_ee.emulator.errors import EmulatorError, invalid
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Promotion = Callable[[Any], Any]
@@ -80,7 +80,8 @@ class Registry:
 
     def _entry(self, name: str) -> _Entry:
         if name not in self._entries:
-            raise unimplemented(name)
+            # A bad request, not 501: clients repeat calls that were answered with 5xx.
+            raise invalid(f"{name} is not emulated")
         return self._entries[name]
 
     def call(self, name: str, arguments: Mapping[str, Any], session: Any = None) -> Any:

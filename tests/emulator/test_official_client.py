@@ -155,6 +155,32 @@ def test_a_cancelled_task_ends_cancelled(emulator):
     assert task.status()["state"] == "CANCELLED"
 
 
+def test_a_composite_of_clear_sentinel_pixels_as_people_write_it(simulated):
+    ee = initialised(simulated.url)
+    place = ee.Geometry.Point([11.3, 46.4]).buffer(300)
+
+    def clear(image):
+        good = image.select("SCL").remap([4, 5, 6], [1, 1, 1], 0)
+        return image.updateMask(good).select("B.*").divide(10000).copyProperties(image, ["system:time_start"])
+
+    collection = ee.ImageCollection("COPERNICUS/S2_SR_HARMONIZED").filterBounds(place)
+    summer = collection.filterDate("2020-06-01", "2020-09-01").filter(ee.Filter.lt("CLOUDY_PIXEL_PERCENTAGE", 30))
+    ndvi = summer.map(clear).median().normalizedDifference(["B8", "B4"])
+    reducer = ee.Reducer.mean().combine(ee.Reducer.minMax(), sharedInputs=True)
+    found = ndvi.reduceRegion(reducer, place, 10).getInfo()
+    assert 0.2 < found["nd_min"] < found["nd_mean"] < found["nd_max"] < 0.9
+    months = summer.aggregate_array("system:time_start").map(lambda time: ee.Date(time).format("MM")).distinct()
+    assert months.getInfo() == ["06", "07", "08"]
+
+
+def test_pixel_area_is_that_on_the_ground(simulated):
+    ee = initialised(simulated.url)
+    place = ee.Geometry.Point([11.3, 46.4]).buffer(1000)
+    for crs in ("EPSG:32632", "EPSG:4326", "EPSG:3035"):
+        area = ee.Image.pixelArea().reduceRegion(ee.Reducer.sum(), place, 10, crs).getInfo()["area"]
+        assert area == pytest.approx(place.area().getInfo(), rel=2e-3)
+
+
 @pytest.mark.parametrize("name", ["expr_modis_ndvi.json", "expr_modis_ndvi_collection.json", "expr_s2_median.json"])
 def test_recorded_expressions_evaluate(world, name):
     from .conftest import grid

@@ -60,7 +60,7 @@ def _named(name: str, patterns: list[Any]) -> bool:
     return any(fnmatch.fnmatchcase(name, str(pattern)) for pattern in patterns)
 
 
-@registry.implements("Element.copyProperties")
+@registry.implements("Element.copyProperties", "Image.copyProperties")
 def copy_properties(
     destination: Element | None = None,
     source: Element | None = None,
@@ -79,7 +79,7 @@ def copy_properties(
     return destination.with_properties({**destination.properties, **copied})  # type: ignore[attr-defined]
 
 
-@registry.implements("Image.id")
+@registry.implements("Image.id", "Feature.id")
 def element_id(element: Element) -> str | None:
     """The index, which is what the service calls an element's id."""
     index = element.properties.get("system:index")  # type: ignore[attr-defined]

@@ -6,12 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyproj
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.masks import within_extent
 from airflow_ee.emulator.functions.promote import as_geometry, as_projection, as_transform, registry
-from airflow_ee.emulator.pixels.crs import WGS84
+from airflow_ee.emulator.pixels.crs import SINUSOIDAL, WGS84, proj_crs
 from airflow_ee.emulator.pixels.grid import Bounds, Grid, Projection, bounds_in, grid_over
 from airflow_ee.emulator.pixels.raster import Interpolated, Masked, Node, Positional, Raster, Reprojected, Values
 from airflow_ee.emulator.pixels.types import DOUBLE, FLOAT, PixelType
@@ -270,15 +271,24 @@ def pixel_lon_lat() -> Image:
 
 
 def _areas(grid: Grid) -> Raster:
-    """Square metres: on the ellipsoid for geographic systems, CRS units elsewhere."""
+    """Square metres on the ground: a projection's own distortion is taken out."""
     size = abs(grid.projection.determinant)
     if not grid.projection.crs.is_geographic:
-        area = size * grid.projection.crs.metres_per_unit**2
-        return _everywhere(np.full(grid.shape, area), grid)
+        return _everywhere(size * grid.projection.crs.metres_per_unit**2 / _areal_scale(grid), grid)
     latitude = np.radians(np.broadcast_to(grid.centres()[1], grid.shape))
     flattening = 1 - _WGS84_ECCENTRICITY_SQUARED * np.sin(latitude) ** 2
     per_square_radian = _WGS84_AXIS**2 * (1 - _WGS84_ECCENTRICITY_SQUARED) * np.cos(latitude) / flattening**2
     return _everywhere(size * np.radians(1.0) ** 2 * per_square_radian, grid)
+
+
+def _areal_scale(grid: Grid) -> NDArray[np.float64]:
+    """How much larger than the ground the map is, at each pixel."""
+    crs = grid.projection.crs
+    if crs == SINUSOIDAL:  # equal in area by construction
+        return np.ones(grid.shape)
+    longitudes, latitudes = grid.centres_in(WGS84)
+    factors = pyproj.Proj(proj_crs(crs.text)).get_factors(longitudes, latitudes)
+    return np.asarray(factors.areal_scale)
 
 
 @registry.implements("Image.pixelArea")
