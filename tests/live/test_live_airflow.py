@@ -1,0 +1,181 @@
+"""Airflow's four components, for real: scheduled and manual runs, deferral, sensors, kills and timeouts."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from airflow_ee.core.client import EarthEngineClient
+from airflow_ee.core.settings import ClientSettings
+from airflow_ee.emulator import Emulator
+from tools.airflow_api import RunFailedError
+from tools.stack import AirflowStack
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Emulator(root=tmp_path_factory.mktemp("earth-engine"), pending_seconds=1, running_seconds=2) as emulator:
+        yield emulator
+
+
+@pytest.fixture(scope="module")
+def airflow(server, tmp_path_factory):
+    connection = {
+        "conn_type": "earth_engine",
+        "extra": {"project": "demo-project", "endpoint": server.url, "is_anonymous": True},
+    }
+    home = tmp_path_factory.mktemp("airflow")
+    environment = {
+        "AIRFLOW_CONN_EARTH_ENGINE_DEFAULT": json.dumps(connection),
+        "AIRFLOW_EE_OUTPUT": str(home / "output"),
+    }
+    with AirflowStack(
+        home, [ROOT / "dags", Path(__file__).parent / "dags"], environment=environment, parallelism=4
+    ) as stack:
+        yield stack
+
+
+@pytest.fixture
+def operations(server):
+    """The operations of a DAG, by what their names of files begin with."""
+    settings = ClientSettings(project="demo-project", endpoint=server.url, high_volume_endpoint=server.url)
+    with EarthEngineClient(settings) as client:
+        yield lambda dag_id: [item for item in client.list_operations() if dag_id in item.description]
+
+
+def run_until(airflow, dag_id, state):
+    airflow.unpause(dag_id)
+    run_id = airflow.trigger(dag_id)
+    airflow.wait_for_task(dag_id, run_id, "export", [state])
+    return run_id
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.3)
+    return found
+
+
+def test_all_dags_are_read_without_an_error(airflow):
+    for dag_id in ("ndvi_modis_timeseries", "ndvi_sentinel2_composite", "export_ndvi_composite", "sensors"):
+        airflow.wait_for_dag(dag_id)
+    assert airflow.import_errors() == {}
+
+
+def test_the_scheduler_runs_the_flagship_over_its_data_interval(airflow):
+    airflow.unpause("ndvi_modis_timeseries")
+    (run,) = wait_for(lambda: [run for run in airflow.runs("ndvi_modis_timeseries") if run["run_type"] == "scheduled"])
+    airflow.wait("ndvi_modis_timeseries", run["dag_run_id"])
+    assert run["data_interval_start"] < run["data_interval_end"]
+    summary = airflow.xcom("ndvi_modis_timeseries", run["dag_run_id"], "fetch_series")
+    assert summary["images"] >= 2
+    assert summary["end"][:10] == run["data_interval_end"][:10]
+    for uri in (*summary["table_uris"], *summary["rasters"]):
+        assert Path(uri).is_file()
+
+
+def test_a_person_runs_the_flagship_through_the_api_with_other_params(airflow, tmp_path):
+    conf = {
+        "start": "2023-06-01", "end": "2023-08-01", "region": "9.0,48.0,9.05,48.05", "output_uri": str(tmp_path), "band": "EVI",
+    }  # fmt: skip
+    run_id = airflow.trigger("ndvi_modis_timeseries", conf)
+    run = airflow.wait("ndvi_modis_timeseries", run_id)
+    assert run["logical_date"] is None
+    summary = airflow.xcom("ndvi_modis_timeseries", run_id, "fetch_series")
+    assert (summary["start"][:10], summary["end"][:10], summary["images"]) == ("2023-06-01", "2023-08-01", 4)
+    assert (tmp_path / "ndvi.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_run_without_any_dates_fails_with_what_to_do(airflow):
+    run_id = airflow.trigger("ndvi_modis_timeseries")
+    with pytest.raises(RunFailedError, match="no dates: give the arguments start and end"):
+        airflow.wait("ndvi_modis_timeseries", run_id)
+    assert airflow.task_instance("ndvi_modis_timeseries", run_id, "fetch_series")["try_number"] == 1, (
+        "no retry can cure it"
+    )
+
+
+def test_a_deferred_export_frees_its_slot_and_ends(airflow, server, operations):
+    server.inject("image:export", "stuck")
+    run_id = run_until(airflow, "export_deferred", "deferred")
+    pool = airflow.get("pools/default_pool")
+    assert (pool["running_slots"], pool["deferred_slots"]) == (0, 1)
+    (operation,) = operations("export_deferred")
+    assert operation.state in {"PENDING", "RUNNING"}
+    EarthEngineClient(ClientSettings(project="demo-project", endpoint=server.url)).cancel_operation(operation.name)
+    with pytest.raises(RunFailedError, match="(?i)cancelled"):
+        airflow.wait("export_deferred", run_id)
+    run_id = airflow.trigger("export_deferred")
+    airflow.wait("export_deferred", run_id)
+    result = airflow.xcom("export_deferred", run_id, "export")
+    assert result["state"] == "SUCCEEDED"
+    assert set(result) == {
+        "operation", "state", "description", "uris", "uri_count", "manifest_uri", "bytes", "eecu_seconds", "attempt", "start", "end",
+    }  # fmt: skip
+    assert (server.root / "gs/live-bucket/export_deferred/export.tif").is_file()
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "state"), [("export_killed_while_deferred", "deferred"), ("export_killed_while_running", "running")]
+)
+def test_a_users_kill_cancels_the_operation(airflow, server, operations, dag_id, state):
+    server.inject("image:export", "stuck")
+    polls = server.calls.count("operations.get")
+    run_id = run_until(airflow, dag_id, state)
+    # Airflow tells a trigger of a kill only once the triggerer runs it, a second or two after the deferral.
+    wait_for(lambda: server.calls.count("operations.get") > polls + 1)
+    airflow.set_task_state(dag_id, run_id, "export", new_state="failed")
+    wait_for(lambda: [item.state for item in operations(dag_id)] == ["CANCELLED"])
+
+
+@pytest.mark.parametrize("dag_id", ["export_execution_timeout", "export_deferral_timeout"])
+def test_a_timeout_cancels_the_operation(airflow, server, operations, dag_id):
+    server.inject("image:export", "stuck")
+    run_id = run_until(airflow, dag_id, "failed")
+    assert [item.state for item in operations(dag_id)] in (["CANCELLING"], ["CANCELLED"])
+    wait_for(lambda: [item.state for item in operations(dag_id)] == ["CANCELLED"])
+    with pytest.raises(RunFailedError):
+        airflow.wait(dag_id, run_id)
+
+
+def test_the_sensor_ends_with_the_operation_in_all_three_modes(airflow):
+    airflow.unpause("sensors")
+    run_id = airflow.trigger("sensors")
+    airflow.wait("sensors", run_id)
+    for mode in ("poke", "reschedule", "deferred"):
+        (result,) = airflow.xcom("sensors", run_id, f"wait_{mode}")
+        assert result["state"] == "SUCCEEDED"
+
+
+def test_the_sensor_fails_with_the_servers_words_in_all_three_modes(airflow, server):
+    server.inject("image:export", "fail code=INVALID_ARGUMENT Export too large: specified 9 pixels (max: 1).")
+    run_id = airflow.trigger("sensors")
+    with pytest.raises(RunFailedError) as failure:
+        airflow.wait("sensors", run_id)
+    states = {item["task_id"]: item["state"] for item in airflow.task_instances("sensors", run_id)}
+    assert states == {
+        "start_export": "success",
+        **{f"wait_{mode}": "failed" for mode in ("poke", "reschedule", "deferred")},
+    }
+    for mode in ("poke", "reschedule", "deferred"):
+        assert "Export too large: specified 9 pixels" in airflow.task_log("sensors", run_id, f"wait_{mode}")
+    assert "Export too large" in str(failure.value)
+
+
+def test_the_connection_form_is_there(airflow):
+    headers = {"Authorization": f"Bearer {airflow.token}"}
+    forms = requests.get(f"{airflow.url}/ui/connections/hook_meta", headers=headers, timeout=30).json()
+    form = next(item for item in forms if item["connection_type"] == "earth_engine")
+    assert {"endpoint", "project", "is_anonymous"} <= set(form["extra_fields"])
+
+
+def test_every_fault_really_happened(server):
+    assert not server.pending
