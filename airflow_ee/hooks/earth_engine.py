@@ -118,7 +118,8 @@ class EarthEngineHook(GoogleBaseHook):
             self.extras["is_anonymous"] = boolean(self.extras["is_anonymous"], "is_anonymous")
         self._host = host_url(connection.host, connection.port) if connection.conn_type == CONNECTION_TYPE else ""
         self._clients: dict[tuple[Any, ...], EarthEngineClient] = {}
-        self._clients_lock = threading.Lock()
+        # Reentrant: a signal handler that cancels may come in the middle of this.
+        self._clients_lock = threading.RLock()
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Connection:

@@ -1,0 +1,169 @@
+"""Exports under a whole Airflow: what a user, a timeout or a crash does to a task, and what becomes of the operation."""
+
+import json
+import os
+import signal
+import textwrap
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from airflow_ee.emulator import Emulator
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+DAG_FILE = textwrap.dedent('''
+    """Exports that end in all the ways there are; those whose name begins with "stuck" never end by themselves."""
+    from datetime import datetime, timedelta
+
+    from airflow.sdk import DAG
+    from airflow_ee.operators.export import EarthEngineExportImageOperator
+    from airflow_ee.sensors.operation import EarthEngineOperationSensor
+
+    GRID = {
+        "crsCode": "EPSG:32633",
+        "dimensions": {"width": 9, "height": 6},
+        "affineTransform": {"scaleX": 10, "translateX": 5e5, "scaleY": -10, "translateY": 4e6},
+    }
+
+    def image(context, value):
+        import ee
+
+        return ee.Image.constant(value)
+
+    def export(dag_id, **arguments):
+        with DAG(dag_id, schedule=None, start_date=datetime(2024, 1, 1)) as dag:
+            EarthEngineExportImageOperator(
+                task_id="export",
+                expression=image,
+                expression_kwargs={"value": 3},
+                grid=GRID,
+                destination_uri="gs://demo-bucket/" + dag_id,
+                poll_interval=0.5,
+                **arguments,
+            )
+        return dag
+
+    killed = export("stuck_killed")
+    killed_deferred = export("stuck_killed_deferred", deferrable=True)
+    kept = export("stuck_kept", deferrable=True, cancel_on_kill=False)
+    late = export("stuck_late", execution_timeout=timedelta(seconds=3))
+    late_deferred = export("stuck_late_deferred", deferrable=True, execution_timeout=timedelta(seconds=3))
+    crashed = export("stuck_crashed", retries=2, retry_delay=timedelta(seconds=1))
+
+    # Airflow 3.3 sometimes fails a task whose trigger fires before its scheduler has seen it deferred: a retry finds all.
+    again = {"retries": 3, "retry_delay": timedelta(seconds=1)}
+    with DAG("all_well", schedule=None, start_date=datetime(2024, 1, 1), default_args=again) as all_well:
+        common = {"expression": image, "grid": GRID, "poll_interval": 0.5}
+        exports = EarthEngineExportImageOperator.partial(task_id="exports", deferrable=True, **common).expand_kwargs(
+            [{"expression_kwargs": {"value": n}, "destination_uri": f"gs://demo-bucket/{n}"} for n in (1, 2)]
+        )
+        started = EarthEngineExportImageOperator.partial(
+            task_id="started", wait_for_completion=False, **common
+        ).expand_kwargs(
+            [{"expression_kwargs": {"value": n}, "destination_uri": f"gs://demo-bucket/{n}"} for n in (3, 4)]
+        )
+        for mode in ({"mode": "poke"}, {"mode": "reschedule"}, {"deferrable": True}):
+            (name,) = (str(value) for value in mode.values())
+            EarthEngineOperationSensor(task_id="wait_" + name, operation_name=started.output, poke_interval=0.5, **mode)
+''')
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory):
+    with Emulator(root=tmp_path_factory.mktemp("earth-engine")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory, emulator):
+    from tools.stack import AirflowStack
+
+    home: Path = tmp_path_factory.mktemp("airflow")
+    dags = home / "dags"
+    dags.mkdir()
+    (dags / "exports.py").write_text(DAG_FILE)
+    connection = {"conn_type": "earth_engine", "extra": {"project": "demo-project", "endpoint": emulator.url}}
+    environment = {"AIRFLOW_CONN_EARTH_ENGINE_DEFAULT": json.dumps(connection)}
+    with AirflowStack(home, dags, environment=environment) as stack:
+        stack.wait_for_dag("all_well", 120)
+        yield stack
+
+
+@pytest.fixture
+def begin(airflow, emulator):
+    """Starts a run whose export is stuck, and waits until its worker or the triggerer looks at it."""
+
+    def begin(dag_id, state):
+        before = len(emulator.operations)
+        emulator.inject("image:export", "stuck")
+        airflow.wait_for_dag(dag_id)
+        airflow.unpause(dag_id)
+        run = airflow.trigger(dag_id, {})
+        wait_until(lambda: len(emulator.operations) > before)
+        airflow.wait_for_task(dag_id, run, "export", [state])
+        # A task that is killed before the triggerer has taken it over reaches no code of ours.
+        name = emulator.operations[-1]["name"]
+        wait_until(lambda: any(seen.method == "operations.get" and name in seen.path for seen in emulator.requests))
+        return run, name
+
+    return begin
+
+
+def wait_until(done, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.2)
+
+
+def state_of(emulator, name):
+    (found,) = [item["metadata"]["state"] for item in emulator.operations if item["name"] == name]
+    return found
+
+
+def test_mapped_exports_and_sensors_in_all_modes_end_well(airflow, emulator):
+    airflow.unpause("all_well")
+    run = airflow.trigger("all_well", {})
+    airflow.wait("all_well", run, 240)
+    for name in ("wait_poke", "wait_reschedule", "wait_True"):
+        assert [item["state"] for item in airflow.xcom("all_well", run, name)] == ["SUCCEEDED"] * 2
+    path = f"dags/all_well/dagRuns/{quote(run)}/taskInstances/exports/links"
+    link = airflow.get(path, map_index=1)["extra_links"]["Earth Engine task"]
+    assert link.startswith(f"{emulator.url}/v1/projects/demo-project/operations/")
+    assert len(emulator.operations) == 4
+
+
+@pytest.mark.parametrize(("dag_id", "state"), [("stuck_killed", "running"), ("stuck_killed_deferred", "deferred")])
+def test_a_users_kill_cancels_the_operation(airflow, emulator, begin, dag_id, state):
+    run, name = begin(dag_id, state)
+    airflow.set_task_state(dag_id, run, "export", new_state="failed")
+    wait_until(lambda: state_of(emulator, name) == "CANCELLED")
+
+
+def test_a_users_kill_leaves_the_operation_where_that_is_wished(airflow, emulator, begin):
+    run, name = begin("stuck_kept", "deferred")
+    airflow.set_task_state("stuck_kept", run, "export", new_state="failed")
+    time.sleep(5)
+    assert state_of(emulator, name) in {"PENDING", "RUNNING"}
+
+
+@pytest.mark.parametrize(("dag_id", "state"), [("stuck_late", "running"), ("stuck_late_deferred", "deferred")])
+def test_a_timeout_cancels_the_operation(airflow, emulator, begin, dag_id, state):
+    run, name = begin(dag_id, state)
+    airflow.wait_for_task(dag_id, run, "export", ["failed"])
+    wait_until(lambda: state_of(emulator, name) == "CANCELLED")
+
+
+def test_a_worker_that_was_killed_is_followed_by_one_that_finds_its_operation(airflow, emulator, begin):
+    run, name = begin("stuck_crashed", "running")
+    before = len(emulator.operations)
+    os.kill(airflow.task_instance("stuck_crashed", run, "export")["pid"], signal.SIGKILL)
+    wait_until(lambda: airflow.task_instance("stuck_crashed", run, "export")["try_number"] == 2)
+    airflow.wait_for_task("stuck_crashed", run, "export", ["running"])
+    wait_until(lambda: f"This export was started before: {name}" in airflow.task_log("stuck_crashed", run, "export"))
+    assert len(emulator.operations) == before
+    airflow.set_task_state("stuck_crashed", run, "export", new_state="failed")
+    wait_until(lambda: state_of(emulator, name) == "CANCELLED")
