@@ -13,6 +13,7 @@ from airflow_ee.core.canvas import Canvas
 from airflow_ee.core.client import EarthEngineClient
 from airflow_ee.core.expression import clip, load_image
 from airflow_ee.core.grid import PixelGrid
+from airflow_ee.core.pictures import describe_png, mark_simulated
 from airflow_ee.core.pixels import PixelSource, fetch_canvas, provenance_tags
 from airflow_ee.core.region import Region
 from airflow_ee.core.sinks.geotiff import MaskMode, choose_nodata, write_geotiff
@@ -78,7 +79,12 @@ class ImageFile:
     ) -> dict[str, Any]:
         """Write ``file``, a scratch file that the caller publishes; tell the number of requests and what is valid."""
         if self.is_picture or self._served_whole(client, source, grid):
-            file.write_bytes(self._ask_for_file(client, source, grid))
+            body = self._ask_for_file(client, source, grid)
+            if self.is_picture:
+                body = describe_png(
+                    mark_simulated(body) if client.simulated else body, provenance_tags(source, grid, client)
+                )
+            file.write_bytes(body)
             return {"requests": 1, "valid_fraction": None}
         canvas = Canvas(grid, source.names, file.parent)
         requests = fetch_canvas(client, source, canvas, max_concurrency=max_concurrency)

@@ -82,6 +82,19 @@ def test_a_picture_is_made_by_the_service(server, tmp_path):
     assert (tmp_path / "x.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_picture_of_simulated_imagery_shows_it_and_says_where_it_comes_from(server, tmp_path):
+    options = {"ranges": [{"min": -2000, "max": 30000}]}
+    form = {"file_format": "PNG", "visualization_options": options, "clip_to_region": False}
+    get(tmp_path, output_uri=str(tmp_path / "x.png"), region=[-55.6, -12.2, -55.4, -12.0], **form)
+    with rasterio.open(tmp_path / "x.png") as file:
+        picture, tags = file.read(1), file.tags()
+    assert (tags["source"], tags["simulated"]) == (IMAGE, "true")
+    word = picture[:11, :58]
+    assert set(np.unique(word)) == {0, 255}
+    assert "".join("#" if lit else " " for lit in word[2, 2:12]) == " ###   ### "[:10]
+
+
 def test_a_large_grid_is_put_together_from_tiles_on_the_same_lattice(server, tmp_path, monkeypatch):
     whole = get(tmp_path, output_uri=str(tmp_path / "whole.tif"), file_format="GEO_TIFF")
     monkeypatch.setattr(Limits.__init__, "__kwdefaults__", {**Limits.__init__.__kwdefaults__, "target_bytes": 1500})
