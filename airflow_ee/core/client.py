@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -11,7 +12,7 @@ from typing import Any, Self
 from google.auth.credentials import Credentials
 
 from airflow_ee.core import wire
-from airflow_ee.core.errors import InvalidArgument
+from airflow_ee.core.errors import InvalidArgument, Stopped
 from airflow_ee.core.expression import Expression
 from airflow_ee.core.grid import PixelGrid
 from airflow_ee.core.region import Region
@@ -52,7 +53,8 @@ class EarthEngineClient:
     ) -> None:
         self.settings = settings
         self._transport = transport or Transport(settings, credentials)
-        self._retrier = retrier or Retrier(settings.retry)
+        self._stop = threading.Event()
+        self._retrier = retrier or Retrier(settings.retry, sleep=self._sleep)
         self._emulator_kinds: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -64,6 +66,15 @@ class EarthEngineClient:
     def close(self) -> None:
         """Close all connections."""
         self._transport.close()
+
+    def stop(self) -> None:
+        """Have every call end soon: none begins any more, none is repeated. May be called from a signal handler."""
+        self._stop.set()
+
+    def check_not_stopped(self) -> None:
+        """Raise :class:`~airflow_ee.core.errors.Stopped` after :meth:`stop`."""
+        if self._stop.is_set():
+            raise Stopped("Told to stop.")
 
     @property
     def emulated(self) -> bool:
@@ -200,6 +211,10 @@ class EarthEngineClient:
     def _project(self) -> str:
         return f"projects/{self.settings.project}"
 
+    def _sleep(self, seconds: float) -> None:
+        self._stop.wait(seconds)
+        self.check_not_stopped()
+
     def _pixels(self, method: str, path: str, body: Mapping[str, Any]) -> bytes:
         return self._call(method, "POST", path, endpoint=self.settings.pixel_endpoint, body=body).body
 
@@ -223,6 +238,7 @@ class EarthEngineClient:
         query: Mapping[str, Any] | None = None,
         repeatable: bool = True,
     ) -> Response:
+        self.check_not_stopped()
         send = functools.partial(
             self._transport.send, verb, endpoint or self.settings.endpoint, path, body=body, query=query
         )

@@ -23,6 +23,7 @@
     ├── Unavailable, Internal            retryable
     ├── ConnectionFailed                 retryable: no answer, or half of one
     ├── MalformedResponse                an answer that is not what was asked for
+    ├── Stopped                          this side was told to stop: SIGTERM, a user's kill
     └── OperationFailed                  a batch operation ended in failure
 
 The service reports timeouts and memory errors as plain HTTP 400, so a status is narrowed by its message. Every class
@@ -61,6 +62,7 @@ __all__ = [
     "RequestTooLarge",
     "ResourceExhausted",
     "ServiceDisabled",
+    "Stopped",
     "TooManyRequests",
     "Unauthenticated",
     "Unavailable",
@@ -268,6 +270,13 @@ class MalformedResponse(EarthEngineError):
 
     code = "MALFORMED_RESPONSE"
     hint = "Check that the endpoint of the Airflow connection really is Earth Engine's."
+
+
+class Stopped(EarthEngineError):
+    """The client was told to stop: the worker goes, or a user killed the task. Another try may go on."""
+
+    code = "STOPPED"
+    retryable = True
 
 
 class OperationFailed(EarthEngineError):

@@ -1,4 +1,4 @@
-"""Fetch many tiles at once, in bounded memory, without ever leaving one out."""
+"""Do many things at once, in bounded memory, without ever leaving one out."""
 
 from __future__ import annotations
 
@@ -10,11 +10,56 @@ from typing import TypeVar
 from airflow_ee.core.errors import ComputationTimedOut, EarthEngineError, MemoryLimitExceeded, RequestTooLarge
 from airflow_ee.core.plan import Tile, split_tile
 
-__all__ = ["fetch_tiles"]
+__all__ = ["fetch_tiles", "run_bounded"]
 
+Item = TypeVar("Item")
 Content = TypeVar("Content")
 TOO_HUNGRY = (RequestTooLarge, ComputationTimedOut, MemoryLimitExceeded)
+CHECK_SECONDS = 0.25
+"""How often a wait looks whether it was told to stop; signals reach only the main thread between two looks."""
 log = logging.getLogger(__name__)
+
+
+def run_bounded(
+    items: Iterable[Item],
+    function: Callable[[Item], Content],
+    *,
+    concurrency: int,
+    instead: Callable[[Item, BaseException], Iterable[Item]] = lambda _item, error: _raise(error),
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[Item, Content]]:
+    """Yield every item with what ``function`` made of it, in the order in which they are done.
+
+    At most ``concurrency`` items are under way or waiting to be taken, so memory does not grow with their number.
+
+    Parameters
+    ----------
+    instead
+        Called with an item that failed and its error; gives items to do in its place, or raises.
+    check
+        Called a few times a second; what it raises ends the run. What is under way is dropped then, and not waited for.
+    """
+    waiting = iter(items)
+    extra: list[Item] = []
+    under_way: dict[Future[Content], Item] = {}
+    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="earth-engine")
+    try:
+        while True:
+            for item in _next(waiting, extra, concurrency - len(under_way)):
+                under_way[pool.submit(function, item)] = item
+            if not under_way:
+                return
+            check()
+            for future in wait(under_way, timeout=CHECK_SECONDS, return_when=FIRST_COMPLETED).done:
+                item = under_way.pop(future)
+                error = future.exception()
+                if error is None:
+                    yield item, future.result()
+                else:
+                    extra.extend(instead(item, error))
+    finally:
+        # After a failure, or a kill, nobody waits for answers that may take minutes.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def fetch_tiles(
@@ -23,45 +68,44 @@ def fetch_tiles(
     *,
     concurrency: int,
     floor_side: int,
+    check: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Tile, Content]]:
     """Yield every tile with its content, in the order in which answers come.
 
-    At most ``concurrency`` tiles are under way or waiting to be taken, so memory does not grow with the image. A tile
-    that the service finds too large, too slow or too hungry is cut in four and asked for again, down to ``floor_side``
-    pixels.
+    A tile that the service finds too large, too slow or too hungry is cut in four and asked for again, down to
+    ``floor_side`` pixels.
 
     Raises
     ------
     EarthEngineError
-        The first failure that cannot be cured; the message names the tile. What was under way is dropped.
+        The first failure that cannot be cured; the message names the tile.
     """
-    waiting = iter(tiles)
-    under_way: dict[Future[Content], Tile] = {}
-    extra: list[Tile] = []
-    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="earth-engine-tile")
-    try:
-        while True:
-            while len(under_way) < concurrency and (tile := extra.pop() if extra else next(waiting, None)):
-                under_way[pool.submit(fetch, tile)] = tile
-            if not under_way:
-                return
-            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                tile = under_way.pop(future)
-                parts = _parts_instead(future, tile, floor_side)
-                if parts:
-                    extra.extend(parts)
-                else:
-                    yield tile, future.result()
-    finally:
-        # After a failure nobody waits for answers that may take minutes.
-        pool.shutdown(wait=False, cancel_futures=True)
+    return run_bounded(
+        tiles,
+        fetch,
+        concurrency=concurrency,
+        instead=lambda tile, error: _smaller(tile, error, floor_side),
+        check=check,
+    )
 
 
-def _parts_instead(future: Future[Content], tile: Tile, floor_side: int) -> tuple[Tile, ...]:
-    """Smaller tiles to fetch in place of one that was too hungry; empty when it came; raises when nothing helps."""
-    error = future.exception()
-    if error is None:
-        return ()
+def _next(waiting: Iterator[Item], extra: list[Item], count: int) -> Iterator[Item]:
+    for _ in range(count):
+        if extra:
+            yield extra.pop()
+            continue
+        try:
+            yield next(waiting)
+        except StopIteration:
+            return
+
+
+def _raise(error: BaseException) -> Iterable[Item]:
+    raise error
+
+
+def _smaller(tile: Tile, error: BaseException, floor_side: int) -> Iterable[Tile]:
+    """Smaller tiles to fetch in place of one that was too hungry; raises when nothing helps."""
     parts = split_tile(tile, floor_side) if isinstance(error, TOO_HUNGRY) else ()
     if parts:
         log.info("%s is too much at once, cut into %d: %s", tile, len(parts), error)

@@ -115,6 +115,7 @@ def fetch_canvas(
         lambda tile: _fetch_tile(client, source, graph, tile),
         concurrency=concurrency,
         floor_side=limits.floor_side,
+        check=client.check_not_stopped,
     ):
         canvas.put(tile, block)
         count += 1

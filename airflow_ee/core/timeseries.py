@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from airflow_ee.core import wire
 from airflow_ee.core.canvas import Canvas
 from airflow_ee.core.client import EarthEngineClient
+from airflow_ee.core.fetch import run_bounded
 from airflow_ee.core.grid import PixelGrid
 from airflow_ee.core.pixels import PixelSource, check_request, fetch_canvas, provenance_tags
 from airflow_ee.core.plan import plan_tiles
@@ -99,16 +100,18 @@ class TimeSeries:
         single = len(list(tiles)) == 1
         concurrency = min(max_concurrency or client.settings.max_concurrency, client.settings.max_concurrency)
         workers, per_image = (min(concurrency, IMAGES_AT_ONCE), 1) if single else (1, concurrency)
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="earth-engine-image")
-        try:
-            return list(
-                pool.map(
-                    lambda asset, source: self._make_image(client, asset, source, weights, per_image), images, sources
-                )
+        results: dict[int, ImageResult] = {}
+        with scratch_directory() as directory:
+            made = run_bounded(
+                range(len(images)),
+                lambda index: self._make_image(
+                    client, images[index], sources[index], weights, per_image, directory / str(index)
+                ),
+                concurrency=workers,
+                check=client.check_not_stopped,
             )
-        finally:
-            # After a failure, or a kill, nobody waits for images that are not begun.
-            pool.shutdown(wait=False, cancel_futures=True)
+            results.update(made)
+        return [results[index] for index in range(len(images))]
 
     def digest(self, asset: Asset) -> str:
         """What a part and a raster depend on: a different digest means that they have to be made anew."""
@@ -141,22 +144,29 @@ class TimeSeries:
         return self.preset.band(name) if self.preset else RAW
 
     def _make_image(
-        self, client: EarthEngineClient, asset: Asset, source: PixelSource, weights: npt.NDArray[Any], concurrency: int
+        self,
+        client: EarthEngineClient,
+        asset: Asset,
+        source: PixelSource,
+        weights: npt.NDArray[Any],
+        concurrency: int,
+        directory: Path,
     ) -> ImageResult:
         raster = self.rasters / f"{asset.index}.tif" if self.rasters else None
         part = self.table.part(self.region_id, self.bands, asset.index) if self.table else None
         digest = self.digest(asset)
         if self._kept(part, digest) and (raster is None or raster.exists()):
             return ImageResult(raster.url if raster else None)
+        directory.mkdir()
+        canvas = Canvas(self.grid, source.names, directory)
+        requests = fetch_canvas(client, source, canvas, max_concurrency=concurrency)
+        self._apply_quality(canvas)
         size_bytes = 0
-        with scratch_directory() as directory:
-            canvas = Canvas(self.grid, source.names, directory)
-            requests = fetch_canvas(client, source, canvas, max_concurrency=concurrency)
-            self._apply_quality(canvas)
-            if raster is not None:
-                self._write_raster(directory / "raster.tif", canvas, provenance_tags(source, self.grid, client))
-                size_bytes = raster.publish(directory / "raster.tif")
-            rows = list(self._rows(asset, canvas, weights, client.simulated))
+        if raster is not None:
+            self._write_raster(directory / "raster.tif", canvas, provenance_tags(source, self.grid, client))
+            size_bytes = raster.publish(directory / "raster.tif")
+        rows = list(self._rows(asset, canvas, weights, client.simulated))
+        shutil.rmtree(directory)
         if self.table and part:
             # The part is the record of the image, so it comes last.
             self.table.write_part(part, rows, request_digest=digest)

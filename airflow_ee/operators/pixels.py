@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow_ee.hooks.failures import fail_fast
 from airflow_ee.operators.arguments import integer, names, number, text_or_none
-from airflow_ee.operators.base import EarthEngineBaseOperator
 from airflow_ee.operators.locations import connection_for, location, read_region
+from airflow_ee.operators.pixel_base import EarthEnginePixelBaseOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 __all__ = ["EarthEngineComputePixelsOperator", "EarthEngineGetPixelsOperator"]
 
 
-class _PixelsOperator(EarthEngineBaseOperator):
+class _PixelsOperator(EarthEnginePixelBaseOperator):
     """What getting stored pixels and computing them have in common: grid, format, mask, file."""
 
     template_fields: Sequence[str] = (
-        *EarthEngineBaseOperator.template_fields,
+        *EarthEnginePixelBaseOperator.template_fields,
         "output_uri",
         "output_conn_id",
         "grid",
@@ -70,7 +70,6 @@ class _PixelsOperator(EarthEngineBaseOperator):
         min_mask: float | None = None,
         high_volume: bool | None = None,
         max_pixels: int | None = 100_000_000,
-        max_concurrency: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -92,7 +91,6 @@ class _PixelsOperator(EarthEngineBaseOperator):
         self.min_mask = min_mask
         self.high_volume = high_volume
         self.max_pixels = max_pixels
-        self.max_concurrency = max_concurrency
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the file; tell where it is and what is in it."""
@@ -104,19 +102,19 @@ class _PixelsOperator(EarthEngineBaseOperator):
             region = read_region(self.region, connection_for(self.region, self.output_conn_id, self.gcp_conn_id))
             form = self._file(region)
             target = location(self.output_uri, connection_for(self.output_uri, self.output_conn_id, self.gcp_conn_id))
-            client = self._pixel_client()
-            asset = self._asset(client)
-            grid = self._choose_grid(client, region, asset)
-            source = self._source(client, asset, form.needs_masks, context)
-            check_request(client, source, grid, integer("max_pixels", self.max_pixels))
-            written = form.write(
-                client,
-                source,
-                grid,
-                directory / "image",
-                max_concurrency=integer("max_concurrency", self.max_concurrency),
-            )
-            size_bytes = target.publish(directory / "image")
+            with self.pixel_client(high_volume=self.high_volume) as client:
+                asset = self._asset(client)
+                grid = self._choose_grid(client, region, asset)
+                source = self._source(client, asset, form.needs_masks, context)
+                check_request(client, source, grid, integer("max_pixels", self.max_pixels))
+                written = form.write(
+                    client,
+                    source,
+                    grid,
+                    directory / "image",
+                    max_concurrency=integer("max_concurrency", self.max_concurrency),
+                )
+                size_bytes = target.publish(directory / "image")
         if client.simulated:
             self.log.warning(
                 "These are simulated pixels: they come from an emulator's own imagery, not from a satellite"
@@ -171,15 +169,6 @@ class _PixelsOperator(EarthEngineBaseOperator):
         else:
             native = _native_grid(asset, names("bands", self.bands)) if asset else None
         return choose_grid(**arguments, region=region, native=native)  # type: ignore[arg-type]
-
-    def _pixel_client(self) -> EarthEngineClient:
-        return self.hook.get_client(
-            project_id=self.project_id,
-            high_volume=self.high_volume,
-            max_concurrency=integer("max_concurrency", self.max_concurrency),
-            request_timeout_seconds=self.request_timeout_seconds,
-            request_retries=self.request_retries,
-        )
 
 
 class EarthEngineGetPixelsOperator(_PixelsOperator):

@@ -10,9 +10,9 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 
 from airflow_ee.hooks.failures import fail_fast
 from airflow_ee.operators.arguments import integer, names, refuse_unless, text_or_none
-from airflow_ee.operators.base import EarthEngineBaseOperator
 from airflow_ee.operators.dates import resolve_interval
 from airflow_ee.operators.locations import connection_for, location, read_region
+from airflow_ee.operators.pixel_base import EarthEnginePixelBaseOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -29,7 +29,7 @@ __all__ = ["EarthEngineTimeSeriesOperator"]
 MAXIMUM_LISTED = 20
 
 
-class EarthEngineTimeSeriesOperator(EarthEngineBaseOperator):
+class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
     """Fetch every image of a collection in an interval; write a raster for each and rows of statistics.
 
     Every image has a part file of its own, and the merged table is made from the parts. So a rerun, a backfill, or runs
@@ -64,7 +64,7 @@ class EarthEngineTimeSeriesOperator(EarthEngineBaseOperator):
     """
 
     template_fields: Sequence[str] = (
-        *EarthEngineBaseOperator.template_fields,
+        *EarthEnginePixelBaseOperator.template_fields,
         "collection",
         "bands",
         "index",
@@ -116,7 +116,6 @@ class EarthEngineTimeSeriesOperator(EarthEngineBaseOperator):
         raster_uri: str | None = None,
         output_conn_id: str | None = None,
         max_pixels: int | None = 100_000_000,
-        max_concurrency: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -142,7 +141,6 @@ class EarthEngineTimeSeriesOperator(EarthEngineBaseOperator):
         self.raster_uri = raster_uri
         self.output_conn_id = output_conn_id
         self.max_pixels = max_pixels
-        self.max_concurrency = max_concurrency
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Make the series of the interval; tell what was made and where."""
@@ -155,19 +153,21 @@ class EarthEngineTimeSeriesOperator(EarthEngineBaseOperator):
             region = read_region(self.region, connection_for(self.region, self.output_conn_id, self.gcp_conn_id))
             preset = find_preset(self.collection)
             collection = preset.collection if preset else self.collection
-            client = self._pixel_client()
-            images = client.list_images(collection, start=start, end=end, region=region)
-            self.log.info("%s has %d images in [%s, %s)", collection, len(images), start.isoformat(), end.isoformat())
-            if not images:
-                self._stop_empty(collection, start, end)
-            series = self._series(client, collection, preset, images[0], region, context)
-            made = series.make(
-                client,
-                images,
-                max_pixels=integer("max_pixels", self.max_pixels),
-                max_concurrency=integer("max_concurrency", self.max_concurrency),
-            )
-            rows = series.table.merge() if series.table else 0
+            with self.pixel_client() as client:
+                images = client.list_images(collection, start=start, end=end, region=region)
+                self.log.info(
+                    "%s has %d images in [%s, %s)", collection, len(images), start.isoformat(), end.isoformat()
+                )
+                if not images:
+                    self._stop_empty(collection, start, end)
+                series = self._series(client, collection, preset, images[0], region, context)
+                made = series.make(
+                    client,
+                    images,
+                    max_pixels=integer("max_pixels", self.max_pixels),
+                    max_concurrency=integer("max_concurrency", self.max_concurrency),
+                )
+                rows = series.table.merge() if series.table else 0
         if client.simulated:
             self.log.warning("This series is simulated: its pixels are an emulator's, not a satellite's")
         summary = {"source": collection, "start": start.isoformat(), "end": end.isoformat(), "images": len(images)}
@@ -244,14 +244,6 @@ class EarthEngineTimeSeriesOperator(EarthEngineBaseOperator):
         else:
             native = first.band(band).grid
         return choose_grid(grid=self.grid, region=region, scale=self.scale, crs=self.crs, native=native)
-
-    def _pixel_client(self) -> EarthEngineClient:
-        return self.hook.get_client(
-            project_id=self.project_id,
-            max_concurrency=integer("max_concurrency", self.max_concurrency),
-            request_timeout_seconds=self.request_timeout_seconds,
-            request_retries=self.request_retries,
-        )
 
     def _place(self, uri: str) -> Any:
         return location(uri, connection_for(uri, self.output_conn_id, self.gcp_conn_id))

@@ -1,0 +1,60 @@
+"""What operators that fetch pixels in the worker have in common: a client of their own, and an end when they are told to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow_ee.core.errors import Stopped
+from airflow_ee.operators.arguments import integer
+from airflow_ee.operators.base import EarthEngineBaseOperator
+
+if TYPE_CHECKING:
+    from airflow_ee.core.client import EarthEngineClient
+
+__all__ = ["EarthEnginePixelBaseOperator"]
+
+
+class EarthEnginePixelBaseOperator(EarthEngineBaseOperator):
+    """
+    Base of operators that fetch pixels.
+
+    :param max_concurrency: requests at once; None: the connection's
+    """
+
+    def __init__(self, *, max_concurrency: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.max_concurrency = max_concurrency
+        self._client_at_work: EarthEngineClient | None = None
+
+    @contextmanager
+    def pixel_client(self, *, high_volume: bool | None = None) -> Iterator[EarthEngineClient]:
+        """
+        A client for the time of the work, which :meth:`on_kill` stops.
+
+        :param high_volume: whether pixels come from the high-volume host; None: as the connection says
+        """
+        self._client_at_work = self.hook.get_client(
+            project_id=self.project_id,
+            high_volume=high_volume,
+            max_concurrency=integer("max_concurrency", self.max_concurrency),
+            request_timeout_seconds=self.request_timeout_seconds,
+            request_retries=self.request_retries,
+        )
+        try:
+            yield self._client_at_work
+        finally:
+            self._client_at_work = None
+
+    def on_kill(self) -> None:
+        """
+        End the work now, and have it clean up after itself.
+
+        Airflow calls this from its handler of SIGTERM, and then goes on with what the task was doing; so the work is
+        ended from here, wherever it is. After a timeout the work has ended already.
+        """
+        client = self._client_at_work
+        if client is not None:
+            client.stop()
+            raise Stopped("The task was told to stop: its worker goes, or a user ended it.")
