@@ -154,6 +154,17 @@ def test_requests_are_paced(emulator):
     assert time.monotonic() - started >= 0.5
 
 
+def test_a_client_that_was_told_to_stop_sends_nothing_more_and_waits_no_longer(emulator, client):
+    emulator.inject("assets.get", "429 retry-after=60")
+    threading.Timer(0.3, client.stop).start()
+    with pytest.raises(errors.Stopped):
+        client.get_asset(IMAGE)
+    calls = len(emulator.calls)
+    with pytest.raises(errors.Stopped):
+        client.get_asset(IMAGE)
+    assert len(emulator.calls) == calls == 1
+
+
 class FakeCredentials(Credentials):
     def __init__(self, error=None):
         super().__init__()

@@ -94,6 +94,28 @@ def test_a_person_runs_the_flagship_through_the_api_with_other_params(airflow, t
     assert (tmp_path / "ndvi.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_a_backfill_makes_the_months_it_is_asked_for(airflow, tmp_path):
+    airflow.post(
+        "backfills",
+        {
+            "dag_id": "ndvi_modis_timeseries",
+            "from_date": "2024-02-01T00:00:00Z",
+            "to_date": "2024-04-02T00:00:00Z",
+            "dag_run_conf": {"output_uri": str(tmp_path), "region": "9.0,48.0,9.05,48.05"},
+            "max_active_runs": 4,
+        },
+    )
+    runs = wait_for(lambda: [run for run in airflow.runs("ndvi_modis_timeseries") if run["run_type"] == "backfill"])
+    for run in runs:
+        airflow.wait("ndvi_modis_timeseries", run["dag_run_id"])
+    intervals = {(run["data_interval_start"][:10], run["data_interval_end"][:10]) for run in runs}
+    assert intervals >= {("2024-02-01", "2024-03-01"), ("2024-03-01", "2024-04-01")}
+    lines = (tmp_path / "ndvi.csv").read_text().splitlines()[1:]
+    starts = [line.split(",")[4].strip('"')[:10] for line in lines]
+    assert len(set(starts)) == len(starts), "months that overlap by their lookback double no row"
+    assert {"2024-02-02", "2024-02-18", "2024-03-05", "2024-03-21"} <= set(starts)
+
+
 def test_a_run_without_any_dates_fails_with_what_to_do(airflow):
     run_id = airflow.trigger("ndvi_modis_timeseries")
     with pytest.raises(RunFailedError, match="no dates: give the arguments start and end"):
