@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +21,11 @@ import pyarrow.parquet
 
 from airflow_ee.core.sinks.base import Location
 
-__all__ = ["SCHEMA", "SeriesTable"]
+__all__ = ["SCHEMA", "PartRecord", "SeriesTable"]
 
 MAXIMUM_IMAGE_IDS = 20
 MAXIMUM_MERGES = 100
+log = logging.getLogger(__name__)
 _MOMENT = pa.timestamp("us", tz="UTC")
 _FIELDS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("region_id", pa.string(), "region"),
@@ -58,6 +60,16 @@ SORT_KEYS = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class PartRecord:
+    """What is known of a part without reading its rows."""
+
+    request_digest: str
+    """Of what the part was made from."""
+    raster_bytes: int | None = None
+    """Size of the raster that was written with it."""
+
+
 @dataclass(frozen=True)
 class SeriesTable:
     """A series at a place: ``{place}.parquet`` and ``{place}.csv``, made from ``{place}.parts/``."""
@@ -75,23 +87,30 @@ class SeriesTable:
         """The merged tables."""
         return tuple(self.place.with_suffix(f".{name}") for name in self.formats)
 
-    def part(self, region_id: str, bands: Iterable[str], image_index: str) -> Location:
+    def part(self, collection: str, region_id: str, bands: Iterable[str], image_index: str) -> Location:
         """The part file of one image, whatever run writes it."""
-        owner = hashlib.sha256("\x1f".join((region_id, *sorted(bands))).encode()).hexdigest()[:12]
+        owner = hashlib.sha256("\x1f".join((collection, region_id, *sorted(bands))).encode()).hexdigest()[:12]
         return self.parts / owner / f"{image_index}.parquet"
 
-    def recorded_digest(self, part: Location) -> str | None:
-        """Digest of the request that a part was made from; None when there is no part."""
+    def recorded(self, part: Location) -> PartRecord | None:
+        """What a part was made from; None when there is no part, or none that can be read."""
         if not part.exists():
             return None
-        metadata = pyarrow.parquet.read_schema(pa.BufferReader(part.read_bytes())).metadata or {}
-        return (metadata.get(b"request_digest") or b"").decode()
+        try:
+            metadata = pyarrow.parquet.read_schema(pa.BufferReader(part.read_bytes())).metadata or {}
+        except pa.ArrowInvalid:
+            log.warning("%s cannot be read, its image is made anew", part.url)
+            return None
+        size = metadata.get(b"raster_bytes", b"")
+        return PartRecord((metadata.get(b"request_digest") or b"").decode(), int(size) if size else None)
 
-    def write_part(self, part: Location, rows: Iterable[Mapping[str, Any]], *, request_digest: str) -> None:
+    def write_part(self, part: Location, rows: Iterable[Mapping[str, Any]], record: PartRecord) -> None:
         """Write the rows of one image, replacing those of an earlier run."""
         table = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA)
-        described = SCHEMA.with_metadata({"request_digest": request_digest})
-        part.write_bytes(_parquet(table.cast(described)))
+        metadata = {"request_digest": record.request_digest}
+        if record.raster_bytes is not None:
+            metadata["raster_bytes"] = str(record.raster_bytes)
+        part.write_bytes(_parquet(table.cast(SCHEMA.with_metadata(metadata))))
 
     def merge(self) -> int:
         """Make the merged tables from all parts there are; tells the number of rows.
@@ -110,12 +129,17 @@ class SeriesTable:
 
 
 def _read(parts: Location, names: Iterable[str]) -> pa.Table:
-    tables = [
-        pyarrow.parquet.read_table(pa.BufferReader(parts.filesystem.cat_file(name))).cast(SCHEMA)
-        for name in names
-        if name.endswith(".parquet")
-    ]
+    tables = [_read_part(parts, name) for name in names if name.endswith(".parquet")]
     return _without_doubles(pa.concat_tables(tables)) if tables else SCHEMA.empty_table()
+
+
+def _read_part(parts: Location, name: str) -> pa.Table:
+    try:
+        return pyarrow.parquet.read_table(pa.BufferReader(parts.filesystem.cat_file(name))).cast(SCHEMA)
+    except pa.ArrowInvalid as problem:
+        raise ValueError(
+            f"the part {name} cannot be read ({problem}); run its date again, or delete it. The merged table stays as it was"
+        ) from None
 
 
 def _without_doubles(table: pa.Table) -> pa.Table:

@@ -29,7 +29,7 @@ from airflow_ee.core.presets import RAW, BandPreset, Preset
 from airflow_ee.core.quality import QualityRule
 from airflow_ee.core.region import Region
 from airflow_ee.core.resources import Asset
-from airflow_ee.core.series import SeriesTable
+from airflow_ee.core.series import PartRecord, SeriesTable
 from airflow_ee.core.sinks.base import Location, scratch_directory
 from airflow_ee.core.sinks.geotiff import write_geotiff
 from airflow_ee.core.statistics import Weights, band_statistics, pixel_weights, weighted_median
@@ -37,6 +37,8 @@ from airflow_ee.core.statistics import Weights, band_statistics, pixel_weights, 
 __all__ = ["ImageResult", "TimeSeries", "quality_rule", "region_name"]
 
 IMAGES_AT_ONCE = 16
+SERIES_LABEL = "series.json"
+"""File in a folder of rasters that says which series they belong to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class TimeSeries:
         """
         sources = [self._source(asset) for asset in images]
         check_request(client, sources[0], self.grid, max_pixels)
+        self._claim_rasters(sources[0].names)
         weights = pixel_weights(self.grid, self.region, self.weights)
         tiles = plan_tiles(self.grid, bytes_per_pixel=sources[0].bytes_per_pixel, limits=client.settings.limits)
         single = len(list(tiles)) == 1
@@ -129,6 +132,23 @@ class TimeSeries:
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def _claim_rasters(self, bands: Sequence[str]) -> None:
+        """Refuse a folder that holds rasters of another area, grid or bands: files of one date would replace each other."""
+        if self.rasters is None:
+            return
+        grid = hashlib.sha256(json.dumps(wire.grid_to_rest(self.grid), sort_keys=True).encode()).hexdigest()[:12]
+        claim = {"collection": self.collection, "region_id": self.region_id, "bands": list(bands), "grid": grid}
+        label = self.rasters / SERIES_LABEL
+        if not label.exists():
+            label.write_bytes(json.dumps(claim, indent=1).encode())
+        there = json.loads(label.read_bytes())
+        if there != claim:
+            different = ", ".join(f"{name} {there.get(name)}" for name in claim if there.get(name) != claim[name])
+            raise ValueError(
+                f"raster_uri: {self.rasters.url} holds rasters of another series ({different}); give each series a folder of "
+                f"its own, or delete {SERIES_LABEL} there to have them replaced"
+            )
+
     def _fetched(self, asset: Asset) -> tuple[str, ...]:
         """The series' own bands, and those that quality and observation dates need."""
         there = {band.id for band in asset.bands}
@@ -153,9 +173,9 @@ class TimeSeries:
         directory: Path,
     ) -> ImageResult:
         raster = self.rasters / f"{asset.index}.tif" if self.rasters else None
-        part = self.table.part(self.region_id, self.bands, asset.index) if self.table else None
+        part = self.table.part(self.collection, self.region_id, self.bands, asset.index) if self.table else None
         digest = self.digest(asset)
-        if self._kept(part, digest) and (raster is None or raster.exists()):
+        if self._is_recorded(part, raster, digest):
             return ImageResult(raster.url if raster else None)
         directory.mkdir()
         canvas = Canvas(self.grid, source.names, directory)
@@ -169,12 +189,15 @@ class TimeSeries:
         shutil.rmtree(directory)
         if self.table and part:
             # The part is the record of the image, so it comes last.
-            self.table.write_part(part, rows, request_digest=digest)
+            self.table.write_part(part, rows, PartRecord(digest, size_bytes if raster is not None else None))
         return ImageResult(raster.url if raster else None, len(rows), requests, size_bytes)
 
-    def _kept(self, part: Location | None, digest: str) -> bool:
-        recorded = self.table.recorded_digest(part) if self.table and part else None
-        return recorded is not None and (self.on_revised == "keep" or recorded == digest)
+    def _is_recorded(self, part: Location | None, raster: Location | None, digest: str) -> bool:
+        """Whether the image is there already, with a raster as large as the one that was written."""
+        record = self.table.recorded(part) if self.table and part else None
+        if record is None or (self.on_revised != "keep" and record.request_digest != digest):
+            return False
+        return raster is None or (record.raster_bytes is not None and raster.size_bytes() == record.raster_bytes)
 
     def _apply_quality(self, canvas: Canvas) -> None:
         """Make bad pixels of the series' own bands invalid; quality and date bands stay as they are."""

@@ -160,7 +160,7 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
                 )
                 if not images:
                     self._stop_empty(collection, start, end)
-                series = self._series(client, collection, preset, images[0], region, context)
+                series = self._series(client, collection, preset, images, region, context)
                 made = series.make(
                     client,
                     images,
@@ -202,7 +202,7 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
         client: EarthEngineClient,
         collection: str,
         preset: Preset | None,
-        first: Asset,
+        images: Sequence[Asset],
         region: Region | None,
         context: Context,
     ) -> TimeSeries:
@@ -215,10 +215,10 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
             collection=collection,
             preset=preset,
             bands=bands,
-            rule=quality_rule(self.quality, preset, first),
+            rule=quality_rule(self.quality, preset, images[0]),
             region=region,
             region_id=region_name(self.region, region, self.region_id_property),
-            grid=self._choose_grid(client, first, bands[0], region),
+            grid=self._choose_grid(client, images, bands[0], region),
             weights=self.weights,  # type: ignore[arg-type] # checked above
             min_valid_fraction=float(self.min_valid_fraction),
             on_revised=self.on_revised,
@@ -235,18 +235,32 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
             raise ValueError(f"index needs a collection with a preset, {self.collection} has none; give bands instead")
         return (preset.index_band(index),)
 
-    def _choose_grid(self, client: EarthEngineClient, first: Asset, band: str, region: Region | None) -> PixelGrid:
+    def _choose_grid(
+        self, client: EarthEngineClient, images: Sequence[Asset], band: str, region: Region | None
+    ) -> PixelGrid:
         from airflow_ee.core.grid_choice import choose_grid
 
+        native = None
         if self.grid_from_asset:
             asset = client.get_asset(self.grid_from_asset)
             native = asset.bands[0].grid if asset.bands else None
-        else:
-            native = first.band(band).grid
+        elif text_or_none(self.grid) is None and text_or_none(self.scale) is None:
+            native = _one_native_grid(images, band)
         return choose_grid(grid=self.grid, region=region, scale=self.scale, crs=self.crs, native=native)
 
     def _place(self, uri: str) -> Any:
         return location(uri, connection_for(uri, self.output_conn_id, self.gcp_conn_id))
+
+
+def _one_native_grid(images: Sequence[Asset], band: str) -> PixelGrid | None:
+    """The grid that all images share; a series on the grid of whichever image came first would not be one."""
+    first = images[0].band(band).grid
+    for image in images:
+        if image.band(band).grid != first:
+            raise ValueError(
+                f"grid: {image.id} and {images[0].id} have different native grids; give grid, grid_from_asset, or scale and crs"
+            )
+    return first
 
 
 def _summary(series: TimeSeries, made: Sequence[ImageResult], rows: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import random
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pyarrow.parquet
 import pytest
@@ -10,7 +11,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from airflow_ee.core.presets import PRESETS, find_preset, modis_composite_end
 from airflow_ee.core.quality import QualityRule
-from airflow_ee.core.series import SCHEMA, SeriesTable
+from airflow_ee.core.series import SCHEMA, PartRecord, SeriesTable
 from airflow_ee.core.sinks.base import Location
 
 EPOCH = datetime(2020, 1, 1, tzinfo=UTC)
@@ -32,8 +33,8 @@ def row(day, *, band="NDVI", region="r", mean=0.5, updated="2020-02-01T00:00:00Z
 
 def write(table, day, **options):
     bands = options.pop("bands", ["NDVI"])
-    part = table.part(options.get("region", "r"), bands, str(day))
-    table.write_part(part, [row(day, band=band, **options) for band in bands], request_digest=f"d{day}")
+    part = table.part("c", options.get("region", "r"), bands, str(day))
+    table.write_part(part, [row(day, band=band, **options) for band in bands], PartRecord(f"d{day}", 7))
 
 
 def read(table):
@@ -101,10 +102,29 @@ def test_eight_runs_side_by_side_make_the_table_of_one(tmp_path, seed):
 
 def test_a_part_tells_what_it_was_made_from(tmp_path):
     table = table_at(tmp_path)
-    part = table.part("r", ["NDVI"], "0")
-    assert table.recorded_digest(part) is None
+    part = table.part("c", "r", ["NDVI"], "0")
+    assert table.recorded(part) is None
     write(table, 0)
-    assert table.recorded_digest(part) == "d0"
+    assert table.recorded(part) == PartRecord("d0", 7)
+
+
+def test_a_part_that_cannot_be_read_is_no_record_and_is_named_when_merged(tmp_path):
+    table = table_at(tmp_path)
+    write(table, 0)
+    table.merge()
+    before = (tmp_path / "ndvi.parquet").read_bytes()
+    write(table, 16)
+    part = table.part("c", "r", ["NDVI"], "16")
+    Path(part.path).write_bytes(part.read_bytes()[:100])
+    assert table.recorded(part) is None
+    with pytest.raises(ValueError, match=r"16.parquet cannot be read .* run its date again"):
+        table.merge()
+    assert (tmp_path / "ndvi.parquet").read_bytes() == before
+
+
+def test_two_collections_have_parts_of_their_own(tmp_path):
+    table = table_at(tmp_path)
+    assert table.part("terra", "r", ["NDVI"], "0") != table.part("aqua", "r", ["NDVI"], "0")
 
 
 def test_the_modis_calendar_starts_anew_on_new_years_day():

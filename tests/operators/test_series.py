@@ -136,10 +136,47 @@ def test_regions_of_several_features_have_their_names(server, tmp_path):
             "coordinates": [[[-55.6, -12.1], [-55.55, -12.1], [-55.55, -12.05], [-55.6, -12.1]]],
         },
     }
-    make(tmp_path, region=feature, region_id_property="name").execute(CONTEXT)
-    make(tmp_path, region={**feature, "id": "f1"}).execute(CONTEXT)
+    make(tmp_path, region=feature, region_id_property="name", raster_uri=None).execute(CONTEXT)
+    make(tmp_path, region={**feature, "id": "f1"}, raster_uri=None).execute(CONTEXT)
     assert {row["region_id"] for row in rows(tmp_path)} == {"north field", "f1"}
     assert len(rows(tmp_path)) == 8
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"region": [9.0, 48.0, 9.05, 48.05]},
+        {"index": None, "bands": ["NDVI", "EVI"]},
+        {"scale": 500, "crs": "EPSG:4326"},
+    ],
+)
+def test_rasters_of_another_series_are_never_replaced_in_silence(server, tmp_path, other):
+    make(tmp_path).execute(CONTEXT)
+    before = {path: path.read_bytes() for path in (tmp_path / "rasters").iterdir()}
+    with pytest.raises(AirflowFailException, match="holds rasters of another series"):
+        make(tmp_path, **other).execute(CONTEXT)
+    assert {path: path.read_bytes() for path in (tmp_path / "rasters").iterdir()} == before
+
+
+@pytest.mark.parametrize("damage", ["delete", "truncate"])
+def test_a_raster_that_is_gone_or_damaged_is_made_again(server, tmp_path, damage):
+    make(tmp_path).execute(CONTEXT)
+    raster = tmp_path / "rasters" / "2023_01_17.tif"
+    good = raster.read_bytes()
+    raster.unlink()
+    if damage == "truncate":
+        raster.write_bytes(good[:-100])
+    assert make(tmp_path).execute(CONTEXT)["images_unchanged"] == 3
+    assert raster.read_bytes() == good
+
+
+def test_a_part_that_is_damaged_is_made_again(server, tmp_path):
+    make(tmp_path).execute(CONTEXT)
+    good = (tmp_path / "ndvi.parquet").read_bytes()
+    part = next(tmp_path.glob("ndvi.parts/*/2023_01_17.parquet"))
+    part.write_bytes(part.read_bytes()[:50])
+    assert make(tmp_path).execute(CONTEXT)["images_unchanged"] == 3
+    assert (tmp_path / "ndvi.parquet").read_bytes() == good
 
 
 RUN = """

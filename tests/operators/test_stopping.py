@@ -62,7 +62,8 @@ def test_sigterm_ends_the_work_and_cleans_up(emulator, connect, tmp_path, kind, 
     assert process.returncode == 7
     assert output.split()[-1] == "Stopped"
     assert list(scratch.glob("airflow-ee-*")) == []
-    assert [path for path in (tmp_path / "out").rglob("*") if path.is_file()] == []
+    left = {path.name for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert left <= {"series.json"}, "only the label of the folder, no file that is half made"
 
 
 def test_a_task_that_is_not_at_work_has_nothing_to_stop():

@@ -51,7 +51,16 @@ class Location:
 
     def exists(self) -> bool:
         """Whether a file is there."""
+        self._look_anew()
         return bool(self.filesystem.exists(self.path))
+
+    def size_bytes(self) -> int | None:
+        """Size of the file; None when it is not there."""
+        self._look_anew()
+        try:
+            return int(self.filesystem.size(self.path))
+        except FileNotFoundError:
+            return None
 
     def read_bytes(self) -> bytes:
         """The whole file."""
@@ -93,6 +102,7 @@ class Location:
 
     def files(self) -> dict[str, tuple[int, str]]:
         """Every file below this folder: its path, with size and whatever tells its version (time, etag, generation)."""
+        self._look_anew()
         try:
             found = self.filesystem.find(self.path, detail=True)
         except FileNotFoundError:
@@ -102,6 +112,11 @@ class Location:
             for path, info in sorted(found.items())
             if not posixpath.basename(path).startswith(".")
         }
+
+    def _look_anew(self) -> None:
+        """Forget listings of object stores: other runs write there too."""
+        if not self.is_local:
+            self.filesystem.invalidate_cache()
 
 
 @contextmanager
