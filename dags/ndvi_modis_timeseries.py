@@ -103,6 +103,7 @@ with DAG(
         chart_uri="{{ params.output_uri }}/ndvi.png",
         title="{{ params.title }}",
         band="{{ params.band.split(',')[0] }}",
+        region_id="{{ ti.xcom_pull('fetch_series')['region_id'] }}",
         attribution="{{ params.attribution }}",
     )
     series >> chart

@@ -102,7 +102,7 @@ with DAG(
         "pool": "earth_engine",
         "pool_slots": CONCURRENCY,
     }
-    month = "{{ params.start or data_interval_start | ds }}"
+    month = "{{ params.start or data_interval_start | ds }}_{{ params.end or data_interval_end | ds }}"
     EarthEngineComputePixelsOperator(
         task_id="compute_ndvi",
         expression=ndvi,

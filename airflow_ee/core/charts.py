@@ -16,7 +16,9 @@ __all__ = ["draw_series"]
 LONGEST_STEP = timedelta(days=24)
 
 
-def draw_series(csv: bytes, *, title: str, band: str | None = None, attribution: str = "") -> bytes:
+def draw_series(
+    csv: bytes, *, title: str, band: str | None = None, region_id: str | None = None, attribution: str = ""
+) -> bytes:
     """Draw the mean, its spread and the share of valid pixels of one band and region of a merged series table.
 
     Parameters
@@ -24,7 +26,9 @@ def draw_series(csv: bytes, *, title: str, band: str | None = None, attribution:
     csv
         A merged table as :class:`airflow_ee.core.series.SeriesTable` writes it.
     band
-        None: the table's first; of several regions the first is drawn.
+        None: the table's first.
+    region_id
+        None: the table's first.
     attribution
         Where the data come from, told below the chart.
 
@@ -36,12 +40,12 @@ def draw_series(csv: bytes, *, title: str, band: str | None = None, attribution:
     Raises
     ------
     ValueError
-        When the table has no row of the band.
+        When the table has no row of the band and region.
     """
     table = pyarrow.csv.read_csv(pa.BufferReader(csv)).to_pylist()
-    rows = [row for row in table if band in (None, row["band"])]
+    rows = [row for row in table if band in (None, row["band"]) and region_id in (None, str(row["region_id"]))]
     if not rows:
-        raise ValueError(f"the table has no rows to draw{f' of band {band}' if band else ''}")
+        raise ValueError(f"the table has no rows to draw of band {band or 'any'} and region {region_id or 'any'}")
     key = (rows[0]["region_id"], rows[0]["band"])
     chosen = [row for row in rows if (row["region_id"], row["band"]) == key]
     return _render(chosen, title, attribution)
@@ -73,7 +77,11 @@ def _render(rows: list[dict[str, Any]], title: str, attribution: str) -> bytes:
             alpha=0.06, rotation=18,
         )  # fmt: skip
     made_of = "Simulated by the local Earth Engine emulator, not observed" if simulated else attribution
-    figure.supxlabel(f"{rows[0]['source']}, {len(rows)} images. {made_of}".strip(), fontsize=8, color="#555555")
+    figure.supxlabel(
+        f"{rows[0]['source']}, {rows[0]['region_id']}, {len(rows)} images. {made_of}".strip(),
+        fontsize=8,
+        color="#555555",
+    )
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

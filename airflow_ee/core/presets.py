@@ -44,6 +44,8 @@ class Preset:
     """Rule that a pixel has to meet; see :mod:`airflow_ee.core.quality`."""
     day_of_year_band: str | None
     """Band with the day of the year of each pixel's observation."""
+    days: int
+    """Longest interval that an image stands for."""
     image_end: Callable[[datetime], datetime]
     """End of the interval that an image stands for, from its beginning."""
     reference: str
@@ -92,6 +94,7 @@ _MOD13Q1 = Preset(
     indices=MappingProxyType({"NDVI": "NDVI", "EVI": "EVI"}),
     quality="SummaryQA<=1",
     day_of_year_band="DayOfYear",
+    days=16,
     image_end=modis_composite_end,
     reference="https://doi.org/10.5067/MODIS/MOD13Q1.061",
 )

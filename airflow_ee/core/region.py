@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ class Region:
 
     geometry: BaseGeometry
     """Shapely Polygon or MultiPolygon."""
+    id: str | None = None
+    """Of the GeoJSON feature, if it was one."""
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    """Of the GeoJSON feature, if it was one."""
 
     def __post_init__(self) -> None:
         import shapely
@@ -66,7 +70,13 @@ class Region:
         if isinstance(value, str):
             return cls.parse(_parse_text(value))
         if isinstance(value, Mapping):
-            return cls(_parse_geojson(value))
+            feature = value if value.get("type") == "Feature" else {}
+            name = feature.get("id")
+            return cls(
+                _parse_geojson(value),
+                id=None if name in (None, "") else str(name),
+                properties=dict(feature.get("properties") or {}),
+            )
         if isinstance(value, Sequence):
             return cls(_parse_box(value))
         raise ValueError(f"region must be [west, south, east, north] or GeoJSON, got {type(value).__name__}")

@@ -1,7 +1,7 @@
 """The table of a time series: rows, part files that no two runs share, and the merged table made from them.
 
-Each image of a region is one part file with a name of its own, so that runs side by side, reruns and backfills write
-the same files in any order. The merged table is made from all parts, and made again while parts appear, so the run that
+Each band of an image and a region is one part file with a name of its own, so that runs side by side, reruns and backfills
+write the same files in any order. The merged table is made from all parts, and made again while parts appear, so the run that
 ends last leaves a table that holds them all.
 """
 
@@ -65,7 +65,9 @@ class PartRecord:
     """What is known of a part without reading its rows."""
 
     request_digest: str
-    """Of what the part was made from."""
+    """Of what was asked for."""
+    source_update_time: str = ""
+    """Of the image's revision that it was asked of."""
     raster_bytes: int | None = None
     """Size of the raster that was written with it."""
 
@@ -87,9 +89,9 @@ class SeriesTable:
         """The merged tables."""
         return tuple(self.place.with_suffix(f".{name}") for name in self.formats)
 
-    def part(self, collection: str, region_id: str, bands: Iterable[str], image_index: str) -> Location:
-        """The part file of one image, whatever run writes it."""
-        owner = hashlib.sha256("\x1f".join((collection, region_id, *sorted(bands))).encode()).hexdigest()[:12]
+    def part(self, collection: str, region_id: str, band: str, image_index: str) -> Location:
+        """The part file of one band of one image, whatever run writes it."""
+        owner = hashlib.sha256("\x1f".join((collection, region_id, band)).encode()).hexdigest()[:12]
         return self.parts / owner / f"{image_index}.parquet"
 
     def recorded(self, part: Location) -> PartRecord | None:
@@ -102,12 +104,16 @@ class SeriesTable:
             log.warning("%s cannot be read, its image is made anew", part.url)
             return None
         size = metadata.get(b"raster_bytes", b"")
-        return PartRecord((metadata.get(b"request_digest") or b"").decode(), int(size) if size else None)
+        return PartRecord(
+            metadata.get(b"request_digest", b"").decode(),
+            metadata.get(b"source_update_time", b"").decode(),
+            int(size) if size else None,
+        )
 
-    def write_part(self, part: Location, rows: Iterable[Mapping[str, Any]], record: PartRecord) -> None:
-        """Write the rows of one image, replacing those of an earlier run."""
-        table = pa.Table.from_pylist([dict(row) for row in rows], schema=SCHEMA)
-        metadata = {"request_digest": record.request_digest}
+    def write_part(self, part: Location, row: Mapping[str, Any], record: PartRecord) -> None:
+        """Write the row of a band of an image, replacing that of an earlier run."""
+        table = pa.Table.from_pylist([dict(row)], schema=SCHEMA)
+        metadata = {"request_digest": record.request_digest, "source_update_time": record.source_update_time}
         if record.raster_bytes is not None:
             metadata["raster_bytes"] = str(record.raster_bytes)
         part.write_bytes(_parquet(table.cast(SCHEMA.with_metadata(metadata))))

@@ -66,12 +66,15 @@ def pixel_weights(grid: PixelGrid, region: Region | None, weights: Weights = "co
         raise ValueError(f"weights must be one of {', '.join(WEIGHTS)}, got {weights!r}")
     if region is None:
         inside = np.ones(grid.shape)
-    elif weights == "center":
-        inside = rasterio.features.geometry_mask(
-            [region.project(parse_crs(grid.crs))], grid.shape, Affine(*grid.transform), invert=True
-        ).astype(float)
     else:
-        inside = _coverage(grid, region.project(parse_crs(grid.crs)))
+        polygon = _in_pixels(grid, region)
+        _require_inside(grid, polygon)
+        inside = _centers(grid, polygon) if weights == "center" else _coverage(grid, polygon)
+        if not inside.any():
+            raise ValueError(
+                f"region: no pixel's centre lies inside it, it is smaller than a pixel; use weights='coverage' "
+                f"instead of {weights!r}, or a finer grid"
+            )
     return inside * _pixel_areas(grid) if weights == "area" else inside
 
 
@@ -121,20 +124,41 @@ def weighted_median(values: Array, weights: Array) -> float:
     return float(values[order][np.searchsorted(reached, reached[-1] / 2)])
 
 
-def _coverage(grid: PixelGrid, polygon: BaseGeometry) -> Array:
-    """Exact fraction of each pixel inside the polygon, by cutting the grid in quarters until the edge is found.
-
-    Works in pixel coordinates, where every pixel is a unit square whatever the transform.
-    """
+def _in_pixels(grid: PixelGrid, region: Region) -> BaseGeometry:
+    """The region in pixel coordinates, where every pixel is a unit square whatever the transform."""
     a, b, c, d, e, f = (~Affine(*grid.transform))[:6]
-    in_pixels = shapely.transform(
-        polygon, lambda xy: np.column_stack((a * xy[:, 0] + b * xy[:, 1] + c, d * xy[:, 0] + e * xy[:, 1] + f))
+    polygon: BaseGeometry = shapely.transform(
+        region.project(parse_crs(grid.crs)),
+        lambda xy: np.column_stack((a * xy[:, 0] + b * xy[:, 1] + c, d * xy[:, 0] + e * xy[:, 1] + f)),
     )
+    return polygon
+
+
+def _require_inside(grid: PixelGrid, polygon: BaseGeometry) -> None:
+    # Snapped grids let an edge miss a pixel border by a millionth of a pixel.
+    slack = 2e-6
+    extent = shapely.box(-slack, -slack, grid.width + slack, grid.height + slack)
+    outside = shapely.difference(polygon, extent).area / polygon.area
+    if outside > 0:
+        raise ValueError(
+            f"region: {outside:.2%} of it lies outside the grid, whose bounds are {grid.bounds} in {grid.crs[:40]}; use a smaller "
+            "region, or a grid that covers it (scale and crs make one)"
+        )
+
+
+def _centers(grid: PixelGrid, polygon: BaseGeometry) -> Array:
+    inside: Array = rasterio.features.geometry_mask([polygon], grid.shape, Affine.identity(), invert=True)
+    return inside.astype(float)
+
+
+def _coverage(grid: PixelGrid, polygon: BaseGeometry) -> Array:
+    """Exact fraction of each pixel inside the polygon, by cutting the grid in quarters until the edge is found."""
     fractions = np.zeros(grid.shape)
-    stack = [(0, 0, grid.height, grid.width, in_pixels)]
+    stack = [(0, 0, grid.height, grid.width, polygon)]
     while stack:
-        row, col, height, width, piece = stack.pop()
-        piece = shapely.clip_by_rect(piece, col, row, col + width, row + height)
+        row, col, height, width, whole = stack.pop()
+        # Not clip_by_rect: it is wrong for concave polygons with corners on the lattice.
+        piece = shapely.intersection(whole, shapely.box(col, row, col + width, row + height))
         covered = piece.area
         if covered <= 0:
             continue

@@ -1,11 +1,12 @@
 """A time series of a collection: fetch each image, keep a raster of it, and make rows of statistics.
 
-Every image is recorded in a part file of its own when all of it is done, so a run that was killed goes on where it
+Every image is recorded in part files of its own when all of it is done, so a run that was killed goes on where it
 stopped, and an image that is there unchanged is not fetched again.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -37,6 +38,8 @@ from airflow_ee.core.statistics import Weights, band_statistics, pixel_weights, 
 __all__ = ["ImageResult", "TimeSeries", "quality_rule", "region_name"]
 
 IMAGES_AT_ONCE = 16
+RECORD_FORMAT = 1
+"""Raised when the same request would give other rows or rasters than before."""
 SERIES_LABEL = "series.json"
 """File in a folder of rasters that says which series they belong to."""
 
@@ -116,19 +119,18 @@ class TimeSeries:
             results.update(made)
         return [results[index] for index in range(len(images))]
 
-    def digest(self, asset: Asset) -> str:
-        """What a part and a raster depend on: a different digest means that they have to be made anew."""
+    def digest(self, asset: Asset, band: str) -> str:
+        """What the row of a band depends on, but for the image's revision: another digest means that it is made anew."""
         content = {
+            "format": RECORD_FORMAT,
             "image": asset.name,
-            "updated": asset.update_time,
-            "bands": self.bands,
-            "fetched": self._fetched(asset),
+            "band": [band, *dataclasses.astuple(self._band(band))],
             "quality": self.rule.text if self.rule else None,
             "region": self.region.to_geojson() if self.region else None,
             "grid": wire.grid_to_rest(self.grid),
             "weights": self.weights,
             "min_valid_fraction": self.min_valid_fraction,
-            "rasters": self.rasters.url if self.rasters else None,
+            "raster": self._fetched(asset) if self.rasters else None,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -158,7 +160,7 @@ class TimeSeries:
 
     def _source(self, asset: Asset) -> PixelSource:
         bands = tuple(asset.band(name) for name in self._fetched(asset))
-        return PixelSource(asset_id=asset.name, bands=bands, workload_tag=self.workload_tag)
+        return PixelSource(asset_id=asset.id, bands=bands, workload_tag=self.workload_tag)
 
     def _band(self, name: str) -> BandPreset:
         return self.preset.band(name) if self.preset else RAW
@@ -173,9 +175,7 @@ class TimeSeries:
         directory: Path,
     ) -> ImageResult:
         raster = self.rasters / f"{asset.index}.tif" if self.rasters else None
-        part = self.table.part(self.collection, self.region_id, self.bands, asset.index) if self.table else None
-        digest = self.digest(asset)
-        if self._is_recorded(part, raster, digest):
+        if self._is_recorded(asset, raster):
             return ImageResult(raster.url if raster else None)
         directory.mkdir()
         canvas = Canvas(self.grid, source.names, directory)
@@ -187,17 +187,34 @@ class TimeSeries:
             size_bytes = raster.publish(directory / "raster.tif")
         rows = list(self._rows(asset, canvas, weights, client.simulated))
         shutil.rmtree(directory)
-        if self.table and part:
-            # The part is the record of the image, so it comes last.
-            self.table.write_part(part, rows, PartRecord(digest, size_bytes if raster is not None else None))
+        # The parts are the record of the image, so they come last.
+        for row in rows if self.table else ():
+            self._record(asset, row, size_bytes if raster is not None else None)
         return ImageResult(raster.url if raster else None, len(rows), requests, size_bytes)
 
-    def _is_recorded(self, part: Location | None, raster: Location | None, digest: str) -> bool:
-        """Whether the image is there already, with a raster as large as the one that was written."""
-        record = self.table.recorded(part) if self.table and part else None
-        if record is None or (self.on_revised != "keep" and record.request_digest != digest):
+    def _part(self, asset: Asset, band: str) -> Location:
+        if self.table is None:
+            raise ValueError("a series without a table has no parts")
+        return self.table.part(self.collection, self.region_id, band, asset.index)
+
+    def _record(self, asset: Asset, row: Mapping[str, Any], raster_bytes: int | None) -> None:
+        if self.table is not None:
+            record = PartRecord(self.digest(asset, row["band"]), asset.update_time or "", raster_bytes)
+            self.table.write_part(self._part(asset, row["band"]), row, record)
+
+    def _is_recorded(self, asset: Asset, raster: Location | None) -> bool:
+        """Whether all of the image is there already, with a raster as large as the one that was written."""
+        if self.table is None:
             return False
-        return raster is None or (record.raster_bytes is not None and raster.size_bytes() == record.raster_bytes)
+        for band in self.bands:
+            record = self.table.recorded(self._part(asset, band))
+            if record is None or record.request_digest != self.digest(asset, band):
+                return False
+            if self.on_revised == "replace" and record.source_update_time != (asset.update_time or ""):
+                return False
+            if raster is not None and record.raster_bytes != raster.size_bytes():
+                return False
+        return True
 
     def _apply_quality(self, canvas: Canvas) -> None:
         """Make bad pixels of the series' own bands invalid; quality and date bands stay as they are."""
@@ -218,6 +235,7 @@ class TimeSeries:
             file,
             canvas,
             cloud_optimized=True,
+            widen=True,
             scales=[preset.scale for preset in presets],
             offsets=[preset.offset for preset in presets],
             units=[preset.unit for preset in presets],
@@ -262,7 +280,7 @@ class TimeSeries:
     ) -> date | None:
         """Day of the median pixel's observation; days before the image's own first day are next year's."""
         name = self.preset.day_of_year_band if self.preset else None
-        if name is None or name not in canvas.bands:
+        if self.preset is None or name is None or name not in canvas.bands:
             return None
         days, known = canvas.band(name)
         used = valid & known & (weights > 0) & (days >= 1) & (days <= 366)
@@ -272,7 +290,11 @@ class TimeSeries:
         first_day = start.timetuple().tm_yday
         to_new_year = (datetime(start.year + 1, 1, 1, tzinfo=UTC) - start).days
         elapsed = np.where(day >= first_day, day - first_day, day - 1 + to_new_year)
-        return (start + timedelta(days=int(weighted_median(elapsed, weights[used])))).date()
+        # A day just before the image's first would look like one of the next year.
+        within = elapsed <= self.preset.days
+        if not within.any():
+            return None
+        return (start + timedelta(days=int(weighted_median(elapsed[within], weights[used][within])))).date()
 
 
 def quality_rule(text: str | None, preset: Preset | None, first: Asset) -> QualityRule | None:
@@ -302,22 +324,23 @@ def quality_rule(text: str | None, preset: Preset | None, first: Asset) -> Quali
     return rule
 
 
-def region_name(argument: Any, region: Region | None, property_name: str | None) -> str:
+def region_name(region: Region | None, property_name: str | None) -> str:
     """What a region is called in the table: its feature's property or id, else a digest of its geometry.
 
-    >>> region_name({"type": "Feature", "id": "field-7"}, None, None)
-    'field-7'
+    >>> region_name(Region.parse([0, 0, 1, 1]), None)
+    'region-4db64699eba0'
     """
-    feature = argument
-    if isinstance(argument, str) and argument.lstrip().startswith("{"):
-        feature = json.loads(argument)
-    if property_name:
-        properties = feature.get("properties") if isinstance(feature, Mapping) else None
-        if not isinstance(properties, Mapping) or property_name not in properties:
-            raise ValueError(f"region_id_property: the region has no property {property_name!r}")
-        return str(properties[property_name])
-    if isinstance(feature, Mapping) and feature.get("id") not in (None, ""):
-        return str(feature["id"])
     if region is None:
+        if property_name:
+            raise ValueError("region_id_property needs a region")
         return "grid"
-    return hashlib.sha256(json.dumps(region.to_geojson(), sort_keys=True).encode()).hexdigest()[:12]
+    if property_name:
+        if property_name not in region.properties:
+            raise ValueError(
+                f"region_id_property: the region has no property {property_name!r}; it has {', '.join(region.properties) or 'none'}"
+            )
+        return str(region.properties[property_name])
+    return (
+        region.id
+        or f"region-{hashlib.sha256(json.dumps(region.to_geojson(), sort_keys=True).encode()).hexdigest()[:12]}"
+    )

@@ -26,11 +26,20 @@ class EarthEngineTimeSeriesChartOperator(BaseOperator):
     :param chart_uri: PNG to write
     :param title: above the chart; simulated data are labelled besides
     :param band: band to draw; None: the table's first
+    :param region_id: region to draw, as the series operator returns it; None: the table's first
     :param attribution: where the data come from, below the chart
     :param output_conn_id: Airflow connection of an object store
     """
 
-    template_fields: Sequence[str] = ("table_uri", "chart_uri", "title", "band", "attribution", "output_conn_id")
+    template_fields: Sequence[str] = (
+        "table_uri",
+        "chart_uri",
+        "title",
+        "band",
+        "region_id",
+        "attribution",
+        "output_conn_id",
+    )
 
     def __init__(
         self,
@@ -39,6 +48,7 @@ class EarthEngineTimeSeriesChartOperator(BaseOperator):
         chart_uri: str,
         title: str,
         band: str | None = None,
+        region_id: str | None = None,
         attribution: str = "",
         output_conn_id: str | None = None,
         **kwargs: Any,
@@ -48,6 +58,7 @@ class EarthEngineTimeSeriesChartOperator(BaseOperator):
         self.chart_uri = chart_uri
         self.title = title
         self.band = band
+        self.region_id = region_id
         self.attribution = attribution
         self.output_conn_id = output_conn_id
 
@@ -62,7 +73,11 @@ class EarthEngineTimeSeriesChartOperator(BaseOperator):
                 raise ValueError(f"table_uri: there is no table {table.url}")
             chart = location(self.chart_uri, self.output_conn_id)
             picture = draw_series(
-                table.read_bytes(), title=self.title, band=text_or_none(self.band), attribution=self.attribution
+                table.read_bytes(),
+                title=str(self.title),
+                band=text_or_none(self.band),
+                region_id=text_or_none(self.region_id),
+                attribution=str(self.attribution),
             )
             chart.write_bytes(picture)
         self.log.info("Drew %s", chart.url)

@@ -42,8 +42,14 @@ class EarthEnginePixelBaseOperator(EarthEngineBaseOperator):
             request_timeout_seconds=self.request_timeout_seconds,
             request_retries=self.request_retries,
         )
+        client = self._client_at_work
         try:
-            yield self._client_at_work
+            yield client
+        except BaseException:
+            # Threads that nobody waits for any more must not write; the hook keeps its clients, so it goes too.
+            client.stop()
+            self.__dict__.pop("hook", None)
+            raise
         finally:
             self._client_at_work = None
 
@@ -54,7 +60,7 @@ class EarthEnginePixelBaseOperator(EarthEngineBaseOperator):
         Airflow calls this from its handler of SIGTERM, and then goes on with what the task was doing; so the work is
         ended from here, wherever it is. After a timeout the work has ended already.
         """
-        client = self._client_at_work
+        client, self._client_at_work = self._client_at_work, None
         if client is not None:
             client.stop()
             raise Stopped("The task was told to stop: its worker goes, or a user ended it.")

@@ -191,7 +191,8 @@ class EarthEngineGetPixelsOperator(_PixelsOperator):
     :param crs: code or WKT
     :param crs_transform: six numbers: scale x, shear x, x, shear y, scale y, y
     :param dimensions: ``[width, height]`` or ``"WIDTHxHEIGHT"``
-    :param clip_to_region: pixels whose centre lies outside the region become masked
+    :param clip_to_region: pixels whose centre lies outside the region become masked; with ``mask="none"`` there is no mask,
+        and nothing is clipped
     :param bands: names; None: all
     :param file_format: ``COG``, ``GEO_TIFF``, ``NPY``, or a picture by the service: ``PNG``, ``JPEG``, ``AUTO_JPEG_PNG``
     :param visualization_options: for pictures: ``{"ranges": [{"min", "max"}], "paletteColors": [...], ...}``

@@ -186,6 +186,8 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
             raise ValueError(f"min_valid_fraction must be in 0..1, got {self.min_valid_fraction}")
         if self.grid_from_asset and (self.grid or self.scale or self.crs):
             raise ValueError("grid_from_asset excludes grid, scale and crs")
+        if self.on_revised == "keep" and not self.table_uri:
+            raise ValueError("on_revised='keep' needs table_uri: without a table nothing is recorded of an image")
         if self.table_uri and self.table_uri.endswith((".parquet", ".csv")):
             raise ValueError(f"table_uri names the table without its suffix, got {self.table_uri!r}")
 
@@ -217,7 +219,7 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
             bands=bands,
             rule=quality_rule(self.quality, preset, images[0]),
             region=region,
-            region_id=region_name(self.region, region, self.region_id_property),
+            region_id=region_name(region, text_or_none(self.region_id_property)),
             grid=self._choose_grid(client, images, bands[0], region),
             weights=self.weights,  # type: ignore[arg-type] # checked above
             min_valid_fraction=float(self.min_valid_fraction),
@@ -266,6 +268,7 @@ def _one_native_grid(images: Sequence[Asset], band: str) -> PixelGrid | None:
 def _summary(series: TimeSeries, made: Sequence[ImageResult], rows: int) -> dict[str, Any]:
     rasters = [item.raster for item in made if item.raster]
     return {
+        "region_id": series.region_id,
         "images_unchanged": sum(item.requests == 0 for item in made),
         "rows_written": sum(item.rows for item in made),
         "table_rows": rows,

@@ -100,6 +100,14 @@ def test_where_nothing_is_masked_a_full_range_needs_no_nodata(tmp_path):
         assert file.read(1).tolist() == [[0, 255]]
 
 
+def test_a_full_range_with_masked_pixels_is_widened_where_that_is_wished(tmp_path):
+    made = canvas([np.array([[7, 255]], "uint8")], [np.array([[False, True]])], tmp_path)
+    write_geotiff(tmp_path / "x.tif", made, cloud_optimized=False, widen=True)
+    with rasterio.open(tmp_path / "x.tif") as file:
+        assert (file.dtypes[0], file.nodata) == ("uint16", 65535)
+        assert file.read(1).tolist() == [[65535, 255]]
+
+
 @pytest.mark.parametrize("nodata", [256, -1, 0.5])
 def test_a_nodata_that_the_type_cannot_hold_is_refused(tmp_path, nodata):
     made = canvas([np.array([[1]], "uint8")], [np.array([[True]])], tmp_path)

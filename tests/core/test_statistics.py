@@ -39,6 +39,49 @@ def test_coverage_is_the_exact_intersection_of_each_pixel_with_the_polygon(polyg
     assert math.isclose(weights.sum() * abs(a * e), projected.area, rel_tol=1e-7)
 
 
+lattice_polygons = (
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=3, max_size=8)
+    .map(lambda points: shapely.Polygon(points))
+    .filter(lambda polygon: polygon.is_valid and polygon.area > 0)
+)
+holes = st.tuples(st.integers(1, 38), st.integers(1, 38), st.integers(1, 9), st.integers(1, 9))
+
+
+@given(polygon=lattice_polygons, hole=holes)
+@settings(max_examples=150, deadline=None)
+def test_concave_polygons_with_holes_and_corners_on_the_lattice_are_covered_exactly(polygon, hole):
+    col, row, width, height = hole
+    shape = polygon.difference(shapely.box(col, row, col + width, row + height))
+    if shape.is_empty:
+        return
+    grid = PixelGrid(crs="EPSG:4326", transform=(1, 0, 0, 0, -1, 40), width=40, height=40)
+    weights = pixel_weights(grid, Region(shape), "coverage")
+    cols, rows = np.meshgrid(np.arange(40), np.arange(40))
+    oracle = shapely.area(shapely.intersection(shapely.box(cols, 39 - rows, cols + 1, 40 - rows), shape))
+    assert np.allclose(weights, oracle, rtol=0, atol=1e-9)
+
+
+def test_a_known_concave_polygon_has_its_own_area():
+    shape = shapely.Polygon([(32, 27), (26, 25), (16, 30), (20, 20), (26, 6)])
+    grid = PixelGrid(crs="EPSG:4326", transform=(1, 0, 0, 0, -1, 40), width=40, height=40)
+    assert pixel_weights(grid, Region(shape)).sum() == pytest.approx(154.0)
+
+
+@pytest.mark.parametrize("weights", ["coverage", "center", "area"])
+def test_a_region_that_leaves_the_grid_is_refused(weights):
+    grid = PixelGrid(crs="EPSG:4326", transform=(1, 0, 0, 0, -1, 3), width=3, height=3)
+    with pytest.raises(ValueError, match=r"50\.00% of it lies outside the grid"):
+        pixel_weights(grid, Region.parse([1, 1, 5, 2]), weights)
+
+
+def test_a_region_without_any_pixel_centre_is_refused_where_centres_count():
+    grid = PixelGrid(crs="EPSG:4326", transform=(1, 0, 0, 0, -1, 3), width=3, height=3)
+    tiny = Region.parse([0.1, 0.1, 0.2, 0.2])
+    with pytest.raises(ValueError, match="smaller than a pixel"):
+        pixel_weights(grid, tiny, "center")
+    assert pixel_weights(grid, tiny).sum() == pytest.approx(0.01)
+
+
 def test_a_degree_box_fills_a_third_of_its_rectangle_in_the_sinusoidal_grid():
     region = Region.parse([-121, 45, -120, 46])
     grid = snap_scale(region, scale=1000, crs="SR-ORG:6974")

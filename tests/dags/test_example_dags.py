@@ -75,12 +75,12 @@ def test_the_sentinel2_example_makes_a_composite_and_a_quicklook(tmp_path):
             environment={"AIRFLOW_CONN_EARTH_ENGINE_DEFAULT": json.dumps(connection)},
         )  # fmt: skip
     assert result["tasks"] == {"compute_ndvi": "success", "draw_quicklook": "success"}
-    with rasterio.open(tmp_path / "sentinel2" / "ndvi_2023-06-01.tif") as file:
+    with rasterio.open(tmp_path / "sentinel2" / "ndvi_2023-06-01_2023-07-01.tif") as file:
         assert file.crs.to_epsg() == 32630
         assert file.transform.a == 20
         ndvi = file.read(1, masked=True)
         assert file.tags()["simulated"] == "true"
     assert -0.3 < ndvi.min() <= ndvi.mean() <= ndvi.max() <= 1
-    with rasterio.open(tmp_path / "sentinel2" / "quicklook_2023-06-01.png") as picture:
+    with rasterio.open(tmp_path / "sentinel2" / "quicklook_2023-06-01_2023-07-01.png") as picture:
         assert picture.shape == ndvi.shape
         assert picture.read().std() > 5, "a picture of one colour shows nothing"

@@ -138,6 +138,7 @@ def test_composites_end_with_their_year_and_days_after_it_are_next_years(whole):
     for start, row in rows.items():
         assert start <= row["observation_date"] <= start + timedelta(days=16)
     with_new_year = [row for start, row in rows.items() if row["observation_date"].year > start.year]
+    assert with_new_year, "in the composite of 2007-12-19 most pixels were observed in the new year"
     assert all(row["image_start"].month == 12 for row in with_new_year)
 
 

@@ -24,6 +24,7 @@ __all__ = ["MaskMode", "choose_nodata", "write_geotiff"]
 
 MaskMode = Literal["nodata", "band", "none"]
 BLOCK = 256
+_WIDER = {"uint8": "uint16", "int8": "int16", "uint16": "uint32", "int16": "int32", "uint32": "int64", "int32": "int64"}
 _TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64")
 
 
@@ -34,6 +35,7 @@ def write_geotiff(
     cloud_optimized: bool,
     mask: MaskMode = "nodata",
     nodata: float | None = None,
+    widen: bool = False,
     scales: Sequence[float] | None = None,
     offsets: Sequence[float] | None = None,
     units: Sequence[str] | None = None,
@@ -50,6 +52,8 @@ def write_geotiff(
         they are as the service wrote them, and nothing tells them apart.
     nodata
         None: chosen by :func:`choose_nodata`.
+    widen
+        Take the next wider type where valid pixels use every value of their own and leave none for nodata.
     scales, offsets
         One a band: physical value = scale * value + offset.
 
@@ -59,6 +63,8 @@ def write_geotiff(
         When nodata is also a valid value, or bands with different masks shall share one.
     """
     dtype = _common_type(canvas)
+    if widen and mask == "nodata" and nodata is None and _clashing(canvas, _default_nodata(dtype)):
+        dtype = np.promote_types(dtype, _WIDER.get(dtype.name, dtype))
     fill = choose_nodata(canvas, dtype, nodata) if mask == "nodata" else None
     if mask == "band":
         _require_one_mask(canvas)
@@ -95,11 +101,7 @@ def choose_nodata(canvas: Canvas, dtype: np.dtype[Any], nodata: float | None) ->
         When the value does not fit the type, or is the value of a valid pixel too.
     """
     fill = _default_nodata(dtype) if nodata is None else _fitting(nodata, dtype)
-    clashes = [
-        band
-        for band, values, valid in zip(canvas.bands, canvas.values, canvas.valid, strict=True)
-        if not np.isnan(fill) and bool(np.any((values == fill) & valid))
-    ]
+    clashes = _clashing(canvas, fill)
     if not clashes:
         return fill
     if nodata is None and all(bool(valid.all()) for valid in canvas.valid):
@@ -107,6 +109,15 @@ def choose_nodata(canvas: Canvas, dtype: np.dtype[Any], nodata: float | None) ->
     raise ValueError(
         f"nodata: {fill} is a value of valid pixels of {', '.join(clashes)}; choose another nodata or mask='band'"
     )
+
+
+def _clashing(canvas: Canvas, fill: float) -> list[str]:
+    """Bands in which valid pixels have the value that shall mark invalid ones."""
+    return [
+        band
+        for band, values, valid in zip(canvas.bands, canvas.values, canvas.valid, strict=True)
+        if not np.isnan(fill) and bool(np.any((values == fill) & valid))
+    ]
 
 
 def _default_nodata(dtype: np.dtype[Any]) -> float | int:
