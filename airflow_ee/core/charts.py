@@ -77,11 +77,10 @@ def _render(rows: list[dict[str, Any]], title: str, attribution: str) -> bytes:
             alpha=0.06, rotation=18,
         )  # fmt: skip
     made_of = "Simulated by the local Earth Engine emulator, not observed" if simulated else attribution
-    figure.supxlabel(
-        f"{rows[0]['source']}, {rows[0]['region_id']}, {len(rows)} images. {made_of}".strip(),
-        fontsize=8,
-        color="#555555",
-    )
+    region = rows[0]["region_id"]
+    where = "whole grid" if region == "grid" else f"region {region}"
+    footnote = f"{rows[0]['source']}, {where}, {len(rows)} images. {made_of}".strip()
+    figure.supxlabel(footnote, fontsize=8, color="#555555")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

@@ -30,7 +30,8 @@ def content(output):
 def test_the_demo_leaves_its_files_and_a_second_run_changes_nothing(tmp_path):
     said, _ = demo(tmp_path)
     assert "SIMULATED" in said
-    rows = list(csv.DictReader((tmp_path / "ndvi.csv").open()))
+    with (tmp_path / "ndvi.csv").open() as file:
+        rows = list(csv.DictReader(file))
     assert len(rows) == 26
     assert len({row["image_start"] for row in rows}) == 26
     assert {row["simulated"] for row in rows} == {"true"}
