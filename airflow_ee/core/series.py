@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,7 @@ _FIELDS: tuple[tuple[str, pa.DataType, str], ...] = (
 )
 SCHEMA = pa.schema([pa.field(name, kind, metadata={"description": text}) for name, kind, text in _FIELDS])
 """Columns of parts and tables, each described in its field's metadata."""
+_PART_SCHEMA = SCHEMA.append(pa.field("part", pa.string()))
 SORT_KEYS = [
     ("region_id", "ascending"),
     ("band", "ascending"),
@@ -123,29 +125,61 @@ class SeriesTable:
 
         Another run may add a part while this one merges, and may merge before this one writes. So the parts are listed
         again after writing, until nothing has changed: whoever writes last has seen every part.
+
+        Raises
+        ------
+        ValueError
+            When a part cannot be read; the merged tables stay as they were.
         """
         for _ in range(MAXIMUM_MERGES):
             seen = self.parts.files()
-            table = _read(self.parts, seen)
+            table = _without_doubles(self._read(seen))
             for name, file in zip(self.formats, self.files, strict=True):
                 file.write_bytes(_csv(table) if name == "csv" else _parquet(table))
             if self.parts.files() == seen:
                 return int(table.num_rows)
         raise RuntimeError(f"{self.parts.url} changed {MAXIMUM_MERGES} times while it was merged; merge again later")
 
+    def _read(self, parts: Mapping[str, tuple[int, str]]) -> pa.Table:
+        """The rows of all parts; those that have not changed since the last merge come from its memory."""
+        remembered, rows = self._remember()
+        changed = [name for name, version in parts.items() if remembered.get(name) != list(version)]
+        kept = {name for name in parts if name not in set(changed)}
+        contents = self.parts.filesystem.cat(changed) if changed else {}
+        fresh = [_read_part(name, contents[name]) for name in changed]
+        old = rows.filter(pa.array([name in kept for name in rows["part"].to_pylist()], pa.bool_()))
+        table = pa.concat_tables([old, *fresh])
+        if changed or len(remembered) != len(parts):
+            described = _PART_SCHEMA.with_metadata({"parts": json.dumps(parts)})
+            self._memory.write_bytes(_parquet(table.cast(described)))
+        return table.drop_columns(["part"])
 
-def _read(parts: Location, names: Iterable[str]) -> pa.Table:
-    tables = [_read_part(parts, name) for name in names if name.endswith(".parquet")]
-    return _without_doubles(pa.concat_tables(tables)) if tables else SCHEMA.empty_table()
+    @property
+    def _memory(self) -> Location:
+        """What the last merge read. Only a memory: a part whose version differs is read again. Hidden, so no part itself."""
+        return self.parts / ".merged.parquet"
+
+    def _remember(self) -> tuple[dict[str, list[Any]], pa.Table]:
+        nothing: tuple[dict[str, list[Any]], pa.Table] = ({}, _PART_SCHEMA.empty_table())
+        if not self._memory.exists():
+            return nothing
+        try:
+            table = pyarrow.parquet.read_table(pa.BufferReader(self._memory.read_bytes()))
+            remembered = json.loads((table.schema.metadata or {}).get(b"parts", b"{}"))
+            return remembered, table.cast(_PART_SCHEMA)
+        except (pa.ArrowInvalid, ValueError):
+            log.warning("%s cannot be read, all parts are read again", self._memory.url)
+            return nothing
 
 
-def _read_part(parts: Location, name: str) -> pa.Table:
+def _read_part(name: str, content: bytes) -> pa.Table:
     try:
-        return pyarrow.parquet.read_table(pa.BufferReader(parts.filesystem.cat_file(name))).cast(SCHEMA)
+        table = pyarrow.parquet.read_table(pa.BufferReader(content)).cast(SCHEMA)
     except pa.ArrowInvalid as problem:
         raise ValueError(
             f"the part {name} cannot be read ({problem}); run its date again, or delete it. The merged table stays as it was"
         ) from None
+    return table.append_column("part", pa.array([name] * table.num_rows, pa.string())).cast(_PART_SCHEMA)
 
 
 def _without_doubles(table: pa.Table) -> pa.Table:

@@ -126,6 +126,43 @@ def test_a_part_that_cannot_be_read_is_no_record_and_is_named_when_merged(tmp_pa
     assert (tmp_path / "ndvi.parquet").read_bytes() == before
 
 
+def test_a_merge_reads_only_what_has_changed(tmp_path, monkeypatch):
+    table = table_at(tmp_path)
+    for day in range(5):
+        write(table, day)
+    table.merge()
+    read_names = []
+    original = LocalFileSystem.cat
+    monkeypatch.setattr(
+        LocalFileSystem, "cat", lambda self, names, **_: (read_names.extend(names), original(self, names))[1]
+    )
+    write(table, 2, mean=0.25)
+    write(table, 7)
+    table.merge()
+    assert sorted(Path(name).stem for name in read_names) == ["2", "7"]
+    assert [item["mean"] for item in read(table)] == [0.5, 0.5, 0.25, 0.5, 0.5, 0.5]
+
+
+def test_a_part_that_is_taken_away_leaves_the_table(tmp_path):
+    table = table_at(tmp_path)
+    for day in range(3):
+        write(table, day)
+    table.merge()
+    Path(table.part("c", "r", "NDVI", "1").path).unlink()
+    assert table.merge() == 2
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1 nonsense"])
+def test_a_damaged_memory_of_the_last_merge_is_done_without(tmp_path, damage):
+    table = table_at(tmp_path)
+    write(table, 0)
+    table.merge()
+    before = (tmp_path / "ndvi.parquet").read_bytes()
+    (tmp_path / "ndvi.parts" / ".merged.parquet").write_bytes(damage)
+    assert table.merge() == 1
+    assert (tmp_path / "ndvi.parquet").read_bytes() == before
+
+
 def test_two_collections_have_parts_of_their_own(tmp_path):
     table = table_at(tmp_path)
     assert table.part("terra", "r", "NDVI", "0") != table.part("aqua", "r", "NDVI", "0")

@@ -134,4 +134,6 @@ def _umask() -> int:
 
 
 def _version(info: dict[str, Any]) -> str:
-    return str(info.get("mtime") or info.get("etag") or info.get("ETag") or info.get("generation") or "")
+    """What changes when a file is replaced: an object store's tag or generation, or a local file's time and inode."""
+    stored = info.get("etag") or info.get("ETag") or info.get("generation")
+    return str(stored or f"{info.get('mtime') or info.get('created')}-{info.get('ino', '')}")
