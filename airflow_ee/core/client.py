@@ -27,6 +27,9 @@ __all__ = ["EarthEngineClient"]
 LONGEST_IMAGE = timedelta(days=400)
 OPERATIONS_PAGE_SIZE = 500
 ASSETS_PAGE_SIZE = 1000
+# Of a filter's region, about 5 KB of URL; common servers refuse 8 KB.
+FILTER_VERTICES = 100
+BOX_PIECES = 20
 
 
 class EarthEngineClient:
@@ -190,9 +193,11 @@ class EarthEngineClient:
         start, end
             Aware moments, half open, compared with an image's ``startTime``.
         region
-            Only images whose footprint intersects it.
+            Only images whose footprint intersects it. The filter is part of a URL, which servers keep short: of a region
+            with many vertices it holds the bounding box, and images that meet only the box come too, without one valid
+            pixel in the region.
         """
-        geojson = None if region is None else _compact_geojson(region)
+        geojson = None if region is None else _short_geojson(region)
         query = {
             "pageSize": ASSETS_PAGE_SIZE,
             "view": "FULL",
@@ -249,5 +254,12 @@ class EarthEngineClient:
         return response
 
 
-def _compact_geojson(region: Region) -> str:
+def _short_geojson(region: Region) -> str:
+    import shapely
+
+    if shapely.get_num_coordinates(region.geometry) > FILTER_VERTICES:
+        west, south, east, north = region.geometry.bounds
+        box = shapely.box(west, south, east, north)
+        # The service may take edges for great circles; long ones would leave part of the region outside.
+        region = Region(shapely.segmentize(box, max(east - west, north - south) / BOX_PIECES))
     return json.dumps(region.to_geojson(), separators=(",", ":"))

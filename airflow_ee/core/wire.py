@@ -6,6 +6,7 @@ numbers in ``{"value": ...}``; readers here take all of these forms.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ PYRAMIDING_POLICIES = ("MEAN", "SAMPLE", "MIN", "MAX", "MODE", "MEDIAN")
 PUBLIC_ASSETS = "projects/earthengine-public/assets/"
 LEGACY_ASSETS = "projects/earthengine-legacy/assets/"
 
+_OPERATION = re.compile(r"projects/(?:[a-z0-9-]+(?:\.[a-z0-9-]+)+:)?[a-z0-9-]+/operations/[A-Za-z0-9_-]+")
 _INTEGER_TYPES = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "int64")
 
 
@@ -282,14 +284,18 @@ def asset_name(asset_id: str) -> str:
 
 
 def operation_name(project: str, operation: str) -> str:
-    """The full name of an operation given by full name or bare id."""
-    if operation.startswith("projects/"):
-        return operation
-    if not operation or "/" in operation:
+    """The full name of an operation given by full name or bare id.
+
+    >>> operation_name("demo-project", "3DNU363IM57LNU4SDTMB6I33")
+    'projects/demo-project/operations/3DNU363IM57LNU4SDTMB6I33'
+    """
+    name = operation if operation.startswith("projects/") else f"projects/{project}/operations/{operation}"
+    # It becomes the path of a URL: nothing may lead elsewhere.
+    if not _OPERATION.fullmatch(name):
         raise ValueError(
             f"operation_name must be projects/{{project}}/operations/{{id}} or a bare id, got {operation!r}"
         )
-    return f"projects/{project}/operations/{operation}"
+    return name
 
 
 def list_assets_filter(*, start: datetime | None, end: datetime | None, region_geojson: str | None) -> str:

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import re
 import threading
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ import pytest
 from google.auth.credentials import Credentials
 from google.auth.exceptions import RefreshError
 
-from airflow_ee.core import errors
+from airflow_ee.core import errors, wire
 from airflow_ee.core.client import EarthEngineClient
 from airflow_ee.core.decode import decode_npy
 from airflow_ee.core.expression import Expression, constant, invoke, load_image
@@ -119,6 +120,63 @@ def test_images_of_an_interval_begin_in_it(client):
     assert [image.index for image in images] == ["2023_01_01", "2023_01_17", "2023_02_02", "2023_02_18"]
     assert {band.id for band in images[0].bands} >= {"NDVI", "DayOfYear", "SummaryQA"}
     assert images[0].band("NDVI").grid.crs == "SR-ORG:6974"
+
+
+def test_a_region_with_many_vertices_is_asked_for_by_its_box(emulator, client):
+    import shapely
+
+    circle = Region(shapely.Point(-55.55, -12.05).buffer(0.04, quad_segs=750))
+    start, end = datetime(2023, 1, 1, tzinfo=UTC), datetime(2023, 1, 15, tzinfo=UTC)
+    images = client.list_images("MODIS/061/MOD13Q1", start=start, end=end, region=circle)
+    assert [image.index for image in images] == ["2023_01_01"]
+    (asked,) = re.findall(r'intersects\("(.*)"\)', str(emulator.requests[0].query["filter"]))
+    assert len(asked) < 5_000
+    box = Region.parse(asked.replace("'", '"')).geometry
+    assert box.bounds == circle.geometry.bounds
+    assert box.contains(circle.geometry)
+
+
+def test_a_region_with_few_vertices_is_asked_for_as_it_is(emulator, client):
+    triangle = Region.parse(
+        {"type": "Polygon", "coordinates": [[[-55.6, -12.1], [-55.5, -12.1], [-55.5, -12], [-55.6, -12.1]]]}
+    )
+    start, end = datetime(2023, 1, 1, tzinfo=UTC), datetime(2023, 1, 15, tzinfo=UTC)
+    client.list_images("MODIS/061/MOD13Q1", start=start, end=end, region=triangle)
+    (asked,) = re.findall(r'intersects\("(.*)"\)', str(emulator.requests[0].query["filter"]))
+    assert Region.parse(asked.replace("'", '"')) == triangle
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "..",
+        "A B",
+        "A?view=1",
+        "A#",
+        "%2e%2e",
+        "projects/p",
+        "projects/demo-project/operations/",
+        "projects/demo-project/operations/A/B",
+        "projects/demo-project/operations/..",
+        "projects/demo-project/operations/A:cancel",
+        "projects/demo-project/operations/A?x=1",
+        "projects/demo-project/operations/A\n",
+        "projects/../operations/A",
+        "projects/demo-project/assets/operations/A",
+        "projects/demo project/operations/A",
+    ],
+)
+def test_a_name_that_leads_elsewhere_is_refused_before_a_request(emulator, client, name):
+    with pytest.raises(ValueError, match="operation_name must be projects/"):
+        client.get_operation(name)
+    assert emulator.calls == []
+
+
+@pytest.mark.parametrize("project", ["demo-project", "example.com:my-project", "123456789"])
+def test_names_of_all_kinds_of_projects_are_taken(project):
+    name = f"projects/{project}/operations/3DNU363IM57LNU4SDTMB6I33"
+    assert wire.operation_name("another-project", name) == name
 
 
 def test_a_band_that_is_not_there_is_refused_with_those_that_are(client):
