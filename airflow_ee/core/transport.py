@@ -7,10 +7,11 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import google.auth.exceptions
 import requests
@@ -27,7 +28,7 @@ from airflow_ee.core.errors import (
     Unauthenticated,
     error_from_status,
 )
-from airflow_ee.core.settings import ClientSettings
+from airflow_ee.core.settings import ClientSettings, is_loopback
 
 __all__ = ["EMULATOR_HEADER", "Response", "Transport"]
 
@@ -68,12 +69,14 @@ class Transport:
     def __init__(self, settings: ClientSettings, credentials: Credentials | None = None) -> None:
         self._settings = settings
         self._anonymous = _pooled(requests.Session(), settings.max_concurrency)
+        self._anonymous.auth = _as_it_is
         self._authorized: requests.Session | None = None
         if credentials is not None and not isinstance(credentials, AnonymousCredentials):
             self._authorized = _pooled(
                 AuthorizedSession(credentials),  # type: ignore[no-untyped-call]
                 settings.max_concurrency,
             )
+            self._authorized.auth = _billed_to(settings.quota_project or settings.project)
         self._pace = _Pace(settings.requests_per_second)
         self._warned_of_hosts: set[str] = set()
 
@@ -96,7 +99,7 @@ class Transport:
         """
         self._pace.wait()
         session, headers = self._session_for(endpoint)
-        timeout = (self._settings.connect_timeout_seconds, timeout_seconds or self._settings.request_timeout_seconds)
+        patience = timeout_seconds or self._settings.request_timeout_seconds
         try:
             with session.request(
                 method,
@@ -104,7 +107,8 @@ class Transport:
                 data=None if body is None else self._encode(body),
                 params=query,
                 headers=headers,
-                timeout=timeout,
+                timeout=(min(self._settings.connect_timeout_seconds, patience), patience),
+                proxies=_proxies(endpoint),
                 # A redirect could carry a token to another host.
                 allow_redirects=False,
                 stream=True,
@@ -112,10 +116,9 @@ class Transport:
                 # `answer.content` reads in 10 KiB pieces, which costs several times as much on tiles of megabytes.
                 content = answer.raw.read(decode_content=True)
                 return self._checked(answer, content)
-        except google.auth.exceptions.TransportError as problem:
-            raise ConnectionFailed(f"No token could be had for {endpoint}: {problem}") from problem
         except google.auth.exceptions.GoogleAuthError as problem:
-            raise Unauthenticated(f"No token could be had: {problem}") from problem
+            kind = ConnectionFailed if _passes(problem) else Unauthenticated
+            raise kind(f"No token could be had for {endpoint}: {problem}") from problem
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as problem:
             raise ConnectionFailed(f"{method} {endpoint}/{path}: {_reason(problem)}") from problem
 
@@ -134,7 +137,6 @@ class Transport:
                 self._warned_of_hosts.add(endpoint)
                 log.warning("%s is not Google's: requests go there without credentials", endpoint)
             return self._anonymous, headers
-        headers["X-Goog-User-Project"] = self._settings.quota_project or self._settings.project
         return self._authorized, headers
 
     def _encode(self, body: Mapping[str, Any]) -> bytes:
@@ -174,6 +176,43 @@ def _pooled(session: requests.Session, connections: int) -> requests.Session:
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """No authentication; where a session has none of its own, requests looks for a password in ``.netrc``."""
+    return request
+
+
+def _billed_to(project: str) -> Callable[[requests.PreparedRequest], requests.PreparedRequest]:
+    """Names the project whose quota counts, after google-auth has named the one that the credentials carry."""
+
+    def name(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["X-Goog-User-Project"] = project
+        return request
+
+    return name
+
+
+def _proxies(endpoint: str) -> dict[str, str] | None:
+    """None: as the environment says. No proxy leads to this machine, though few environments say so.
+
+    The session's ``trust_env`` would turn proxies off too, and with them the certificates that the environment trusts.
+    """
+    host = urlsplit(endpoint).hostname or ""
+    return {"no_proxy": host} if is_loopback(host) else None
+
+
+def _passes(problem: BaseException | None) -> bool:
+    """Whether a token may be had soon: nothing is wrong with the credentials, their server could not be reached.
+
+    google-auth wraps what happened on the way into the error for credentials that are refused, as cause or argument.
+    """
+    if isinstance(problem, google.auth.exceptions.TransportError) or getattr(problem, "retryable", False):
+        return True
+    wrapped = [
+        part for part in getattr(problem, "args", ()) if isinstance(part, google.auth.exceptions.GoogleAuthError)
+    ]
+    return problem is not None and any(map(_passes, (problem.__cause__, *wrapped)))
 
 
 def _error(answer: requests.Response, content: bytes) -> EarthEngineError:
