@@ -90,7 +90,10 @@ class ConnectionOptions:
         request_timeout_seconds: float | None = None,
         request_retries: int | None = None,
     ) -> ClientSettings:
-        """Settings of a client for ``project``; what is given here wins over the connection."""
+        """Settings of a client for ``project``; what is given here wins over the connection.
+
+        But for ``max_concurrency``: the connection's is a share of a quota, which one task may only use less of.
+        """
         retry = RetryPolicy() if request_retries is None else RetryPolicy(attempts=_retries(request_retries) + 1)
         return ClientSettings(
             project=project,
@@ -100,7 +103,9 @@ class ConnectionOptions:
             trusted_endpoint=self.trusted_endpoint,
             universe_domain=self.universe_domain,
             api_version=self.api_version,
-            max_concurrency=self.max_concurrency if max_concurrency is None else max_concurrency,
+            max_concurrency=self.max_concurrency
+            if max_concurrency is None
+            else min(max_concurrency, self.max_concurrency),
             requests_per_second=self.requests_per_second,
             request_timeout_seconds=(
                 self.request_timeout_seconds if request_timeout_seconds is None else request_timeout_seconds

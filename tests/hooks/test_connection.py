@@ -91,6 +91,11 @@ def test_arguments_win_over_the_connection():
     assert (settings.high_volume, settings.max_concurrency, settings.retry.attempts) == (False, 3, 1)
 
 
+@pytest.mark.parametrize(("asked", "given"), [(64, 4), (2, 2), (None, 4)])
+def test_a_task_may_use_less_than_the_connections_share_but_no_more(asked, given):
+    assert ConnectionOptions(max_concurrency=4).settings("demo-project", max_concurrency=asked).max_concurrency == given
+
+
 def test_negative_retries_are_refused():
     with pytest.raises(ValueError, match="request_retries must not be negative"):
         ConnectionOptions().settings("demo-project", request_retries=-1)
