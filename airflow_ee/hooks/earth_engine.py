@@ -18,6 +18,7 @@ from airflow.providers.google.common.hooks.base_google import (
     GoogleBaseHook,
 )
 from asgiref.sync import sync_to_async
+from google.auth.credentials import CredentialsWithQuotaProject
 from google.auth.exceptions import GoogleAuthError
 
 from airflow_ee.core.client import EarthEngineClient
@@ -128,6 +129,15 @@ class EarthEngineHook(GoogleBaseHook):
 
         :param conn_id: The Airflow connection.
         """
+        return cls.find_connection(conn_id) or Connection(conn_id=DEFAULT_CONNECTION, conn_type=CONNECTION_TYPE)
+
+    @classmethod
+    def find_connection(cls, conn_id: str) -> Connection | None:
+        """
+        Return a connection; for the default id Google's when it does not exist, or None: the application default.
+
+        :param conn_id: The Airflow connection.
+        """
         if conn_id != DEFAULT_CONNECTION:
             return super().get_connection(conn_id)
         for candidate in (DEFAULT_CONNECTION, GOOGLE_CONNECTION):
@@ -138,7 +148,7 @@ class EarthEngineHook(GoogleBaseHook):
             _tell_once(f"connection {candidate!r}")
             return connection
         _tell_once("application default credentials")
-        return Connection(conn_id=DEFAULT_CONNECTION, conn_type=CONNECTION_TYPE)
+        return None
 
     @property
     def scopes(self) -> Sequence[str]:
@@ -149,7 +159,8 @@ class EarthEngineHook(GoogleBaseHook):
     def options(self) -> ConnectionOptions:
         """The Earth Engine part of the connection."""
         environment = os.environ.get("GOOGLE_CLOUD_UNIVERSE_DOMAIN", "")
-        return ConnectionOptions.parse(self.extras, host=self._host, universe_domain=environment)
+        extra = {**self.extras, "quota_project_id": self._quota_project}
+        return ConnectionOptions.parse(extra, host=self._host, universe_domain=environment)
 
     @property
     def client(self) -> EarthEngineClient:
@@ -174,7 +185,7 @@ class EarthEngineHook(GoogleBaseHook):
 
         :param project_id: Cloud project that is billed; else the connection's, else the credentials'.
         :param high_volume: Whether pixel requests go to the high-volume host.
-        :param max_concurrency: Pixel requests at once.
+        :param max_concurrency: Pixel requests at once; never more than the connection's.
         :param request_timeout_seconds: Longest wait for one answer.
         :param request_retries: How often a request that failed for a passing reason is made again.
         """
@@ -275,6 +286,9 @@ class EarthEngineHook(GoogleBaseHook):
                 ee.Reset()
             EarthEngineHook._ee_target = None
             credentials = self.get_credentials() if settings.may_send_credentials(settings.endpoint) else None
+            if isinstance(credentials, CredentialsWithQuotaProject) and not self._quota_project:
+                # A login's own quota project would displace the one that Google's client names.
+                credentials = credentials.with_quota_project(None)  # type: ignore[no-untyped-call]
             ee.Initialize(credentials=credentials, project=settings.project, url=settings.endpoint)
             EarthEngineHook._ee_target = target
         self.log.info("Initialised ee for project %s at %s", settings.project, settings.endpoint)
@@ -293,6 +307,11 @@ class EarthEngineHook(GoogleBaseHook):
             return False, f"The connection is not set up rightly: {error}"
         where = "an emulator" if client.emulated else client.settings.endpoint
         return True, f"Project {client.settings.project} may use Earth Engine at {where} ({count} algorithms)"
+
+    @property
+    def _quota_project(self) -> str | None:
+        """What the hook was given, or the connection says; not what the credentials carry."""
+        return self.quota_project_id or self._get_field("quota_project_id", None)
 
     @property
     def _credentials_may_go(self) -> bool:
