@@ -9,10 +9,12 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_ee.hooks.failures import fail_fast
 from airflow_ee.operators.arguments import text_or_none
-from airflow_ee.operators.locations import location
+from airflow_ee.operators.locations import connection_for, location
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
+
+    from airflow_ee.core.sinks.base import Location
 
 __all__ = ["EarthEngineTimeSeriesChartOperator"]
 
@@ -28,7 +30,8 @@ class EarthEngineTimeSeriesChartOperator(BaseOperator):
     :param band: band to draw; None: the table's first
     :param region_id: region to draw, as the series operator returns it; None: the table's first
     :param attribution: where the data come from, below the chart
-    :param output_conn_id: Airflow connection of an object store
+    :param output_conn_id: Airflow connection of the object store; for ``gs://`` it defaults to ``gcp_conn_id``
+    :param gcp_conn_id: Airflow connection of type ``earth_engine`` or ``google_cloud_platform``
     """
 
     template_fields: Sequence[str] = (
@@ -39,6 +42,7 @@ class EarthEngineTimeSeriesChartOperator(BaseOperator):
         "region_id",
         "attribution",
         "output_conn_id",
+        "gcp_conn_id",
     )
 
     def __init__(
@@ -51,6 +55,7 @@ class EarthEngineTimeSeriesChartOperator(BaseOperator):
         region_id: str | None = None,
         attribution: str = "",
         output_conn_id: str | None = None,
+        gcp_conn_id: str = "earth_engine_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -61,6 +66,7 @@ class EarthEngineTimeSeriesChartOperator(BaseOperator):
         self.region_id = region_id
         self.attribution = attribution
         self.output_conn_id = output_conn_id
+        self.gcp_conn_id = gcp_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
         """Draw the chart; tell where it is."""
@@ -68,10 +74,10 @@ class EarthEngineTimeSeriesChartOperator(BaseOperator):
         from airflow_ee.core.charts import draw_series
 
         with fail_fast():
-            table = location(self.table_uri, self.output_conn_id).with_suffix(".csv")
+            table = self._location(self.table_uri).with_suffix(".csv")
             if not table.exists():
                 raise ValueError(f"table_uri: there is no table {table.url}")
-            chart = location(self.chart_uri, self.output_conn_id)
+            chart = self._location(self.chart_uri)
             picture = draw_series(
                 table.read_bytes(),
                 title=str(self.title),
@@ -82,3 +88,6 @@ class EarthEngineTimeSeriesChartOperator(BaseOperator):
             chart.write_bytes(picture)
         self.log.info("Drew %s", chart.url)
         return {"uri": chart.url}
+
+    def _location(self, uri: str) -> Location:
+        return location(uri, connection_for(uri, self.output_conn_id, self.gcp_conn_id))
