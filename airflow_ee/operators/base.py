@@ -6,13 +6,13 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_ee.core.expression import Expression
 from airflow_ee.core.resources import check_workload_tag
+from airflow_ee.operators.locations import connection_for, read_text
 
 if TYPE_CHECKING:
     import jinja2
@@ -44,7 +44,7 @@ class EarthEngineBaseOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("project_id", "gcp_conn_id", "impersonation_chain", "workload_tag")
     template_fields_renderers: ClassVar[dict[str, str]] = {}
-    template_ext: Sequence[str] = (".json", ".geojson")
+    template_ext: Sequence[str] = (".json",)
     ui_color = "#d7ead9"
 
     def __init__(
@@ -100,8 +100,9 @@ class EarthEngineBaseOperator(BaseOperator):
         """
         Return the graph behind what a user gave as an expression.
 
-        :param expression: REST graph, its JSON text, an object of Google's client, or a callable
-            ``f(context, **expression_kwargs)`` that returns one of these; it runs after ``ee`` was initialised.
+        :param expression: REST graph, its JSON text, a ``.json`` file by absolute path or URL, an object of Google's
+            client, or a callable ``f(context, **expression_kwargs)`` that returns one of these; it runs after ``ee`` was
+            initialised. A relative path is beside the DAG's file, and Airflow has put the file's text here.
         :param expression_kwargs: Arguments of the callable.
         :param context: Airflow's context.
         """
@@ -111,8 +112,41 @@ class EarthEngineBaseOperator(BaseOperator):
         elif expression_kwargs:
             raise ValueError("expression_kwargs are given, but expression is no callable that could take them")
         if isinstance(expression, str) and expression.endswith(".json"):
-            expression = Path(expression).read_text(encoding="utf-8")
+            conn_id = connection_for(expression, None, self.gcp_conn_id)
+            expression = read_text("expression", expression, conn_id)
         return Expression.parse(expression)
+
+    def resolve_template_files(self) -> None:
+        """
+        Read the files beside the DAG's; those elsewhere are read when the task runs.
+
+        Airflow calls this while it parses the DAG, and would look for all of them beside it.
+        """
+        # Airflow reads only the fields that are named here.
+        self.template_fields = [name for name in self.template_fields if not _is_elsewhere(getattr(self, name, None))]
+        try:
+            super().resolve_template_files()
+        finally:
+            del self.template_fields
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """
+        Render a template; of a file that is not beside the DAG's only the name.
+
+        :param content: Text, or a collection of it.
+        :param context: Airflow's context.
+        :param jinja_env: Jinja's environment; None: the DAG's.
+        :param seen_oids: Ids of objects that were rendered.
+        """
+        if _is_elsewhere(content) and content.endswith(tuple(self.template_ext)):
+            return self._render((jinja_env or self.get_template_env()).from_string(content), context)
+        return super().render_template(content, context, jinja_env, seen_oids)
 
     def _do_render_template_fields(
         self,
@@ -147,6 +181,11 @@ def workload_tag_from(*parts: str) -> str:
     # What was squeezed out may have been all that told two tasks apart.
     suffix = hashlib.sha256(plain.encode()).hexdigest()[:6]
     return f"{squeezed[: LONGEST_WORKLOAD_TAG - len(suffix) - 1]}-{suffix}".lstrip("-_")
+
+
+def _is_elsewhere(value: Any) -> bool:
+    """Whether a file's name is absolute, a URL, or known only once it is rendered: not the name of one beside the DAG's."""
+    return isinstance(value, str) and (value.startswith(("/", "~")) or "://" in value or "{{" in value)
 
 
 def _is_function(value: Any) -> bool:

@@ -13,6 +13,9 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_ee.hooks.earth_engine import EarthEngineHook
 from airflow_ee.operators.base import EarthEngineBaseOperator, workload_tag_from
+from airflow_ee.operators.export import EarthEngineExportImageOperator
+from airflow_ee.operators.pixels import EarthEngineComputePixelsOperator, EarthEngineGetPixelsOperator
+from airflow_ee.operators.series import EarthEngineTimeSeriesOperator
 
 GRAPH = {"result": "0", "values": {"0": {"constantValue": 1}}}
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -121,6 +124,68 @@ class TestExpressions:
         connect(endpoint=emulator.url)
         operator = rendered(Probe(task_id="t", expression=lambda _: ee.Image.constant(8)))
         assert "8" in operator.execute({}).text
+
+
+def all_operators(region, expression, **grid):
+    """One of each operator that takes a region or an expression, in a DAG."""
+    with DAG("d", start_date=START) as dag:
+        EarthEngineGetPixelsOperator(task_id="get", asset_id="a/b", region=region, output_uri="/data/x.tif")
+        EarthEngineComputePixelsOperator(
+            task_id="compute", expression=expression, region=region, output_uri="/data/x.tif", **grid
+        )
+        EarthEngineTimeSeriesOperator(task_id="series", collection="MOD13Q1", region=region, table_uri="/data/x")
+        EarthEngineExportImageOperator(
+            task_id="export", expression=expression, region=region, destination_uri="gs://bucket/x", **grid
+        )
+    return dag
+
+
+class TestFilesElsewhere:
+    @pytest.mark.parametrize("task_id", ["get", "compute", "series", "export"])
+    @pytest.mark.parametrize(
+        ("region", "shown"),
+        [
+            ("/data/area.geojson", "/data/area.geojson"),
+            ("/data/area.json", "/data/area.json"),
+            ("gs://bucket/area.geojson", "gs://bucket/area.geojson"),
+            ("gs://bucket/area.json", "gs://bucket/area.json"),
+            ("~/area.json", "~/area.json"),
+            ("{{ params.folder }}/area.json", "/data/area.json"),
+            ("/data/{{ ds }}.json", "/data/2024-01-01.json"),
+        ],
+    )
+    def test_rendering_keeps_their_names(self, caplog, task_id, region, shown):
+        dag = all_operators(region, region.replace("geojson", "json"))
+        dag.resolve_template_files()
+        task = dag.get_task(task_id)
+        task.render_template_fields({"params": {"folder": "/data"}, "ds": "2024-01-01"})
+        assert task.region == shown
+        assert getattr(task, "expression", shown) in (shown, shown.replace("geojson", "json"))
+        assert "template_fields" not in vars(task)
+        assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+    def test_a_task_reads_them_when_it_runs(self, connect, emulator, tmp_path, graph, make_context):
+        connect(endpoint=emulator.url)
+        (tmp_path / "graph.json").write_text(json.dumps(graph))
+        ring = [[15.0, 36.0], [15.01, 36.0], [15.01, 36.01], [15.0, 36.0]]
+        (tmp_path / "area.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+        files = {"region": str(tmp_path / "area.geojson"), "expression": str(tmp_path / "graph.json")}
+        context = {**make_context(), "params": {}}
+        dag = all_operators(**files, scale=100, crs="EPSG:32633")
+        dag.resolve_template_files()
+        compute = dag.get_task("compute")
+        compute.output_uri = str(tmp_path / "out.tif")
+        compute.render_template_fields(context)
+        assert compute.execute(context)["width"] > 5
+        export = dag.get_task("export")
+        export.render_template_fields(context)
+        assert export.build_request(context).expression.graph == graph
+
+    def test_a_file_that_is_not_there_ends_the_task(self, connect):
+        connect(endpoint="http://127.0.0.1:1")
+        operator = rendered(Probe(task_id="t", expression="/nowhere/graph.json"))
+        with pytest.raises(ValueError, match="expression: there is no file /nowhere/graph.json"):
+            operator.execute({})
 
 
 class TestDags:
