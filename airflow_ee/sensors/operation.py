@@ -24,7 +24,12 @@ from airflow_ee.core.errors import Cancelled, ConnectionFailed
 from airflow_ee.core.operations import operation_error, operation_summary
 from airflow_ee.hooks.failures import fail_fast
 from airflow_ee.links.earth_engine import EarthEngineOperationLink, operation_url
-from airflow_ee.triggers.operation import EarthEngineOperationTrigger, settled
+from airflow_ee.triggers.operation import (
+    DEFERRAL_SLACK,
+    EarthEngineOperationTrigger,
+    deferral_timed_out,
+    settled,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -38,10 +43,6 @@ __all__ = ["EarthEngineOperationSensor"]
 WAIT_FOR = ("all", "any")
 ON_CANCELLED = ("fail", "skip")
 MOST_ERRORS = 20
-FAILED_DEFERRAL = "__fail__"
-TRIGGER_TIMEOUT = "Trigger timeout"
-# Airflow's own limit on a deferral comes after the trigger's, which can tell what it saw.
-DEFERRAL_SLACK = timedelta(minutes=2)
 
 
 class EarthEngineOperationSensor(BaseSensorOperator):
@@ -50,6 +51,8 @@ class EarthEngineOperationSensor(BaseSensorOperator):
 
     Returns a list of what export operators return, in the order of the names. An empty list is done at once; an operation
     that the service does not know fails at once, and so does one that failed, with the service's words.
+
+    There is no ``workload_tag`` here: a tag travels with what computes, and a look at an operation computes nothing.
 
     :param operation_name: Full name, bare id, what an export operator returned, or a list of these.
     :param wait_for: ``all``: until each has succeeded, or one has failed; ``any``: until one has succeeded, or none can.
@@ -185,7 +188,7 @@ class EarthEngineOperationSensor(BaseSensorOperator):
         :param next_kwargs: Its arguments.
         :param context: Airflow's context.
         """
-        if next_method == FAILED_DEFERRAL and (next_kwargs or {}).get("error") == TRIGGER_TIMEOUT:
+        if deferral_timed_out(next_method, next_kwargs):
             self._look(self._names(), context)
             self._cancel_late()
         return super().resume_execution(next_method, next_kwargs, context)

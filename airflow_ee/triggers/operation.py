@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -15,7 +16,10 @@ from airflow_ee.core.errors import EarthEngineError
 if TYPE_CHECKING:
     from airflow_ee.hooks.earth_engine import EarthEngineAsyncHook
 
-__all__ = ["EarthEngineOperationTrigger", "settled"]
+__all__ = ["DEFERRAL_SLACK", "EarthEngineOperationTrigger", "deferral_timed_out", "settled"]
+
+DEFERRAL_SLACK = timedelta(minutes=2)
+"""Airflow's own limit on a deferral comes so much after the trigger's, which can tell what it saw."""
 
 # The service may be out of reach for so long before waiting is given up; the operation goes on all the while.
 TOLERATED_SECONDS = 900.0
@@ -159,6 +163,15 @@ class EarthEngineOperationTrigger(BaseTrigger):
     def _event(self, status: str, message: str = "") -> TriggerEvent:
         payload = {"status": status, "operations": self.operation_names, "message": message}
         return TriggerEvent(payload)  # type: ignore[no-untyped-call]
+
+
+def deferral_timed_out(next_method: str, next_kwargs: Mapping[str, Any] | None) -> bool:
+    """Whether Airflow resumes a task because its deferral took too long, and not because its trigger broke.
+
+    >>> deferral_timed_out("__fail__", {"error": "Trigger timeout"}), deferral_timed_out("execute_complete", None)
+    (True, False)
+    """
+    return next_method == "__fail__" and (next_kwargs or {}).get("error") == "Trigger timeout"
 
 
 ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
