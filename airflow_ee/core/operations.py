@@ -73,14 +73,22 @@ def cancel_and_wait(
         sleep(poll_interval_seconds)
 
 
-def find_marked(operations: Iterable[Operation], mark: str) -> list[Operation]:
+def find_marked(operations: Iterable[Operation], mark: str, *, since: int = 0) -> list[Operation]:
     """The operations whose description ends in ``mark`` followed by a number: attempts at one export, oldest first.
 
+    Parameters
+    ----------
+    since
+        Lowest number that counts.
+
+    Examples
+    --------
     >>> first = Operation(name="projects/p/operations/A", description="ndvi-ae-0123456789ab-ba9876543210-1")
     >>> find_marked([first], "ae-0123456789ab-ba9876543210")[0].id
     'A'
     """
-    found = [(number, item) for item in operations if (number := attempt_number(item.description, mark)) is not None]
+    numbered = ((attempt_number(item.description, mark), item) for item in operations)
+    found = [(number, item) for number, item in numbered if number is not None and number >= since]
     return [operation for _, operation in sorted(found, key=lambda pair: pair[0])]
 
 

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -50,8 +51,9 @@ SCOPES = (
     "https://www.googleapis.com/auth/cloud-platform",
 )
 
-# The list of operations may lag behind the start of one: look again after these seconds.
-LOOK_AGAIN_SECONDS = (1.0, 4.0)
+# The list of operations may lag behind the start of one: look again after these seconds. A minute in all, because an
+# export that is taken for missing is started a second time.
+LOOK_AGAIN_SECONDS = (1.0, 4.0, 15.0, 40.0)
 # A poll holds a thread of the triggerer: it gives up soon, and the trigger asks again.
 POLL_TIMEOUT_SECONDS = 60.0
 POLL_RETRIES = 1
@@ -186,7 +188,7 @@ class EarthEngineHook(GoogleBaseHook):
         :param project_id: Cloud project that is billed; else the connection's, else the credentials'.
         :param high_volume: Whether pixel requests go to the high-volume host.
         :param max_concurrency: Pixel requests at once; never more than the connection's.
-        :param request_timeout_seconds: Longest wait for one answer.
+        :param request_timeout_seconds: Longest wait for one answer; a connection is waited for no longer than that.
         :param request_retries: How often a request that failed for a passing reason is made again.
         """
         key = (project_id, high_volume, max_concurrency, request_timeout_seconds, request_retries)
@@ -201,6 +203,9 @@ class EarthEngineHook(GoogleBaseHook):
                 )
                 # Where no host may get credentials none are looked for: an emulator needs no login at all.
                 credentials = self.get_credentials() if self._credentials_may_go else None
+                # Who waits for an answer for two seconds does not wait for a connection for twenty.
+                connect = min(settings.connect_timeout_seconds, settings.request_timeout_seconds)
+                settings = replace(settings, connect_timeout_seconds=connect)
                 self._clients[key] = EarthEngineClient(settings, credentials)
             return self._clients[key]
 
@@ -213,55 +218,52 @@ class EarthEngineHook(GoogleBaseHook):
         return str(getattr(credentials, "service_account_email", None) or type(credentials).__name__)
 
     def submit_export(
-        self,
-        request: ExportImageRequest,
-        *,
-        request_id: str,
-        mark: str,
-        project_id: str | None = PROVIDE_PROJECT_ID,
-        client: EarthEngineClient | None = None,
-    ) -> Operation:
+        self, client: EarthEngineClient, request: ExportImageRequest, *, request_id: str, mark: str
+    ) -> Operation | None:
         """
         Start an export, or return the operation that this ``request_id`` already started.
 
+        None: the service takes the ``request_id`` no more, and lists no such operation. A request that a full queue refused
+        can do that.
+
+        :param client: The client to ask with.
         :param request: What to export.
         :param request_id: 1 to 60 letters, digits and ``-``; the service starts one operation for it.
         :param mark: What the request's description ends in, before its number; it tells the operation in a list.
-        :param project_id: Cloud project that is billed.
-        :param client: A client to use; else the hook's for ``project_id``.
         """
-        client = client or self.get_client(project_id=project_id)
         try:
             operation = client.export_image(request, request_id=request_id)
         except DuplicateRequest as duplicate:
-            operation = self.find_started(client, request, mark, duplicate)
-            self.log.info("Request %s had already started %s", request_id, operation.name)
+            self.log.info("Request %s: %s", request_id, duplicate.message)
         else:
             self.log.info("Request %s started %s", request_id, operation.name)
-        return operation
+            return operation
+        found = self.find_started(client, request.description, mark)
+        if found is not None:
+            self.log.info("Request %s had already started %s, which is %s", request_id, found.name, found.state)
+        return found
 
-    def find_started(
-        self, client: EarthEngineClient, request: ExportImageRequest, mark: str, duplicate: DuplicateRequest
-    ) -> Operation:
+    def find_started(self, client: EarthEngineClient, description: str, mark: str) -> Operation | None:
         """
-        Return the operation that the service says it has: by its number, else the latest of the same export.
+        Return the operation that the service says it has: by its number, else the latest one with a higher number.
+
+        Only the number that was asked for ends the wait for a list that lags behind. A lower one is never returned: who
+        takes an earlier failure for the answer asks again and again.
 
         :param client: The client whose request was refused.
-        :param request: That request.
-        :param mark: What the request's description ends in, before its number.
-        :param duplicate: The refusal.
+        :param description: The refused request's.
+        :param mark: What that description ends in, before its number.
         """
-        number = attempt_number(request.description, mark)
+        asked = attempt_number(description, mark)
+        later: list[Operation] = []
         for pause in (0.0, *LOOK_AGAIN_SECONDS):
             time.sleep(pause)
-            found = find_marked(client.list_operations(), mark)
-            if found:
-                same = [item for item in found if attempt_number(item.description, mark) == number]
-                return (same or found)[-1]
-        raise DuplicateRequest(
-            f"{duplicate.message} No operation of project {client.settings.project} has the mark {mark}: it was started "
-            "by another user or for another content, or is listed no longer. Give another request_id, or force_rerun."
-        ) from duplicate
+            listed = find_marked(client.list_operations(), mark, since=asked or 0)
+            same = [item for item in listed if attempt_number(item.description, mark) == asked]
+            if same:
+                return same[-1]
+            later = listed
+        return later[-1] if later else None
 
     def initialize_ee(self, project_id: str | None = PROVIDE_PROJECT_ID) -> None:
         """

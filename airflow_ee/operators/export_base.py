@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
+import threading
 import time
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, conf
 
 from airflow_ee.core import wire
-from airflow_ee.core.errors import ConnectionFailed, DuplicateRequest, NotFound
+from airflow_ee.core.errors import Aborted, ConnectionFailed, DuplicateRequest, EarthEngineError, NotFound
 from airflow_ee.core.operations import (
     attempt_number,
     cancel_and_wait,
@@ -28,67 +26,23 @@ from airflow_ee.core.resources import ExportImageRequest, Operation, check_reque
 from airflow_ee.hooks.failures import fail_fast
 from airflow_ee.links.earth_engine import EarthEngineOperationLink, operation_url
 from airflow_ee.operators.base import EarthEngineBaseOperator
-from airflow_ee.triggers.operation import EarthEngineOperationTrigger
+from airflow_ee.operators.export_identity import ExportIdentity
+from airflow_ee.triggers.operation import DEFERRAL_SLACK, EarthEngineOperationTrigger, deferral_timed_out
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_ee.core.client import EarthEngineClient
 
-__all__ = ["EarthEngineExportBaseOperator", "ExportIdentity", "read_boolean"]
+__all__ = ["EarthEngineExportBaseOperator", "read_boolean"]
 
 STATE_KEY = "earth_engine_export"
-LONGEST_DESCRIPTION = 100
 # Airflow kills a task that has not gone within five seconds of being asked to.
 KILL_SECONDS = 4.0
-# Airflow's own limit on a deferral comes after the trigger's, which can tell what it saw.
-DEFERRAL_SLACK = timedelta(minutes=2)
-# What Airflow resumes a task with whose trigger ended without an event, and its word for a timeout.
-FAILED_DEFERRAL = "__fail__"
-TRIGGER_TIMEOUT = "Trigger timeout"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportIdentity:
-    """What makes two exports the same: the task instance and the content, but not Airflow's count of tries.
-
-    >>> identity = ExportIdentity.of("", ("dag", "task", "run", -1), {"expression": 1})
-    >>> identity.describe("NDVI of June", 1)
-    'NDVI-of-June-ae-4518160d18b6-73267773e952-1'
-    >>> identity.request_id(1) == identity.request_id(2)
-    False
-    """
-
-    task: str
-    """Digest of the namespace and the task instance."""
-    content: str
-    """Digest of what is exported and where to."""
-
-    @classmethod
-    def of(cls, namespace: str, instance: Sequence[object], content: Mapping[str, Any]) -> ExportIdentity:
-        """The identity of a task instance's export."""
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return cls(task=_digest("\x1f".join(map(str, (namespace, *instance)))), content=_digest(text))
-
-    @property
-    def mark(self) -> str:
-        """What a description ends in, before the attempt's number: a list of operations shows no requestId."""
-        return f"{self.task_mark}-{self.content[:12]}"
-
-    @property
-    def task_mark(self) -> str:
-        """The part of the mark that all exports of the task instance share."""
-        return f"ae-{self.task[:12]}"
-
-    def request_id(self, number: int) -> str:
-        """The id under which the service starts one operation only."""
-        return "airflow-" + _digest(f"{self.task}\x1f{self.content}\x1f{number}")[:48]
-
-    def describe(self, words: str, number: int) -> str:
-        """A description that tells the export, and its ``number``-th attempt, in a list."""
-        ending = f"-{self.mark}-{number}"
-        plain = re.sub(r"[^A-Za-z0-9_-]+", "-", words).strip("-") or "export"
-        return plain[: LONGEST_DESCRIPTION - len(ending)] + ending
+# One request to cancel that hangs leaves time for another.
+KILL_REQUEST_SECONDS = 2.0
+# So many ids in a row may turn out to be used up before a try gives in; the next one goes on behind them.
+MOST_NUMBERS = 10
 
 
 class EarthEngineExportBaseOperator(EarthEngineBaseOperator):
@@ -99,6 +53,9 @@ class EarthEngineExportBaseOperator(EarthEngineBaseOperator):
     requestId, which is made of the task instance and the content. A task that is cleared after success returns the
     operation it has, unless what it exports has changed. A failed export may be tried again, as another one.
 
+    A requestId can be used up without an operation, by a request that a full queue refused. Where the service says that
+    it has one and lists none even after a minute, the export is asked for under the next id.
+
     :param description: Words that begin the operation's description; a mark of the task follows. Else DAG and task.
     :param priority: 0 to 9999, more is sooner; None: the service's own, 100.
     :param wait_for_completion: Whether the task waits for the operation; a sensor can do so instead.
@@ -108,7 +65,10 @@ class EarthEngineExportBaseOperator(EarthEngineBaseOperator):
     :param cancel_on_kill: Whether the operation is cancelled when a user kills the task.
     :param cancel_on_timeout: Whether the operation is cancelled when the task or its operation runs out of time.
     :param force_rerun: Start anew even where the same export has succeeded before; one that still runs is waited for.
-    :param request_id: A requestId of one's own, 1 to 60 letters, digits and ``-``, instead of the computed one.
+        Once for a run and each clearing, however many tries these take. Before Airflow 3.3 nothing tells a retry from a
+        clearing: there, a try that follows a crash starts anew as well when the export has succeeded in between.
+    :param request_id: A requestId of one's own, 1 to 60 letters, digits and ``-``, instead of the computed one. It
+        starts one operation for ever: after a failure, or with ``force_rerun``, give another one.
     """
 
     template_fields: Sequence[str] = (
@@ -177,6 +137,7 @@ class EarthEngineExportBaseOperator(EarthEngineBaseOperator):
         with fail_fast():
             operation = self._start_or_find(context)
             self._running = operation.name
+            self._heed_kill(operation)
             self._show(context, operation)
             if operation.done or not self.wait_for_completion:
                 return self._result(operation)
@@ -191,14 +152,13 @@ class EarthEngineExportBaseOperator(EarthEngineBaseOperator):
         :param context: Airflow's context.
         :param event: The trigger's event.
         """
-        name = event["operations"][0]
+        self._running = name = event["operations"][0]
         with fail_fast():
             operation = self.client.get_operation(name)
             self._show(context, operation)
             self._tell(operation)
             if operation.done:
                 return self._result(operation)
-            self._running = name
             if event["status"] == "timeout":
                 raise self._time_out(name)
             raise ConnectionFailed(f"{name} could not be watched any longer: {event['message']}")
@@ -211,33 +171,57 @@ class EarthEngineExportBaseOperator(EarthEngineBaseOperator):
         :param next_kwargs: Its arguments.
         :param context: Airflow's context.
         """
-        timed_out = next_method == FAILED_DEFERRAL and (next_kwargs or {}).get("error") == TRIGGER_TIMEOUT
-        if timed_out and self.cancel_on_timeout:
+        if deferral_timed_out(next_method, next_kwargs) and self.cancel_on_timeout:
             for operation in self._running_operations(context):
                 self.log.info("The deferral timed out: cancelling %s", operation.name)
                 self.client.cancel_operation(operation.name)
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """Cancel the operation when a user kills the task."""
-        if self._running is None or not self.cancel_on_kill:
-            return
+        """Cancel the operation when a user kills the task; one that is just being started is cancelled once it is known."""
+        # Before all else: the request may be on its way, and who waits for its answer looks at this.
         self._killed = True
-        self.log.info("The task was killed: cancelling %s", self._running)
+        name, self._running = self._running, None
+        if name is None or not self.cancel_on_kill:
+            return
+        self.log.info("The task was killed: cancelling %s", name)
         # A client of its own: this runs in a signal handler, and the task's may be in the middle of a request.
         client = self.hook.get_client(
-            project_id=self.project_id, request_timeout_seconds=KILL_SECONDS, request_retries=1, max_concurrency=1
+            project_id=self.project_id,
+            request_timeout_seconds=KILL_REQUEST_SECONDS,
+            request_retries=1,
+            max_concurrency=1,
         )
-        operation = cancel_and_wait(client, self._running, timeout_seconds=KILL_SECONDS)
-        self.log.info("%s is %s", operation.name, operation.state)
+        # Only waiting for a thread is bounded in all: name lookups, tokens, connects and reads each have their own limit.
+        cancelling = threading.Thread(target=self._see_cancelled, args=(client, name), daemon=True)
+        cancelling.start()
+        cancelling.join(KILL_SECONDS)
+        if cancelling.is_alive():
+            self.log.warning("No time is left to see %s cancelled", name)
+
+    def _see_cancelled(self, client: EarthEngineClient, name: str) -> None:
+        try:
+            operation = cancel_and_wait(client, name, timeout_seconds=KILL_SECONDS)
+        except EarthEngineError:
+            # Nobody is left to raise it to: the task is over.
+            self.log.exception("%s could not be cancelled", name)
+        else:
+            self.log.info("%s is %s", operation.name, operation.state)
+
+    def _heed_kill(self, operation: Operation) -> None:
+        """End a task whose kill came while its export was being started, and cancel that."""
+        if self._killed and self.cancel_on_kill and not operation.done:
+            self.on_kill()
+            # Not for fail_fast: a worker that was shut down may have another try.
+            raise RuntimeError(f"The task was killed while it started {operation.name}, which is being cancelled")
 
     def _start_or_find(self, context: Context) -> Operation:
         request = self.build_request(context)
         if self.request_id:
             check_request_id(self.request_id)
         client, identity = self.client, self._identify(context, request)
-        anew = read_boolean("force_rerun", self.force_rerun)
-        number, operation = self._earlier(context, identity)
+        anew = read_boolean("force_rerun", self.force_rerun) and not self._known_in_this_series(context, identity)
+        number, operation = self._earlier(context, identity, anew=anew)
         changed = number < 0
         if changed:
             number, operation = _latest(client, identity)
@@ -256,21 +240,55 @@ class EarthEngineExportBaseOperator(EarthEngineBaseOperator):
         identity: ExportIdentity,
         number: int,
     ) -> tuple[int, Operation]:
-        """Ask for the export; when the service has it already, find it, and ask anew if that one has failed."""
-        words = self.description or f"{self.dag_id}-{self.task_id}"
-        request = replace(request, description=identity.describe(words, number))
-        request_id = self.request_id or identity.request_id(number)
+        """Ask for the export under ``number``, and on under the next one while that gives nothing of use."""
+        first = number
+        while number < first + MOST_NUMBERS:
+            if self._killed:
+                raise RuntimeError("The task was killed before its export was started")
+            operation = self._submit(context, client, request, identity, number)
+            if operation is None:
+                self.log.warning("Number %d of this export is used up, and no operation is listed for it", number)
+                number += 1
+                continue
+            number = attempt_number(operation.description, identity.mark) or number
+            if _succeeded(operation) or not operation.done or self.request_id:
+                return number, operation
+            number += 1
+        # Not permanent: a list catches up, a queue empties, and what the state store remembers is not tried again.
+        raise Aborted(
+            f"The service says that it has this export under each number from {first} to {number - 1}, and project "
+            f"{client.settings.project} lists no operation with the mark {identity.mark} that goes on or has succeeded. "
+            "Try again later, or give a request_id of your own."
+        )
+
+    def _submit(
+        self,
+        context: Context,
+        client: EarthEngineClient,
+        request: ExportImageRequest,
+        identity: ExportIdentity,
+        number: int,
+    ) -> Operation | None:
+        """Ask for the export under one number; None when its id is used up and no operation of it can be found."""
         # Before the request: a try that dies during it is followed by one that asks with the same id.
         self._remember(context, identity, number, "")
+        request = replace(
+            request, description=identity.describe(self.description or f"{self.dag_id}-{self.task_id}", number)
+        )
+        request_id = self.request_id or identity.request_id(number)
         self.log.info("Requesting export %s to %s as %s", request_id, self.requested_uri(), self.hook.principal)
-        try:
-            return number, client.export_image(request, request_id=request_id)
-        except DuplicateRequest as duplicate:
-            operation = self.hook.find_started(client, request, identity.mark, duplicate)
-        self.log.info("Export %s was started before: %s is %s", request_id, operation.name, operation.state)
-        if _succeeded(operation) or not operation.done or self.request_id:
-            return attempt_number(operation.description, identity.mark) or number, operation
-        return self._start(context, client, request, identity, _latest(client, identity)[0] + 1)
+        operation = self.hook.submit_export(client, request, request_id=request_id, mark=identity.mark)
+        if operation is not None or not self.request_id:
+            return operation
+        # An id of one's own has no number in it: what it started may be listed under an earlier one.
+        operation = _latest(client, identity)[1]
+        if operation is None:
+            raise DuplicateRequest(
+                f"request_id {self.request_id!r} is used up: project {client.settings.project} lists no operation with the "
+                f"mark {identity.mark}. It belongs to another export, was refused when the queue was full, or its operation "
+                "is listed no longer. Give another request_id."
+            )
+        return operation
 
     def _identify(self, context: Context, request: ExportImageRequest) -> ExportIdentity:
         """The identity of this export; how soon it runs and under which tag do not count."""
@@ -280,14 +298,23 @@ class EarthEngineExportBaseOperator(EarthEngineBaseOperator):
         instance = (ti.dag_id, ti.task_id, ti.run_id, ti.map_index)
         return ExportIdentity.of(self.hook.options.request_namespace, instance, content)
 
-    def _earlier(self, context: Context, identity: ExportIdentity) -> tuple[int, Operation | None]:
-        """Number and operation of the latest attempt at this export; 0 when there is none, -1 when it was another export."""
+    def _known(self, context: Context) -> dict[str, Any] | None:
+        """What an earlier try has left in Airflow's state store; None without a store, or before the first try."""
         store: Any = context.get("task_state_store")
-        if store is None:
-            return _latest(self.client, identity)
-        known = store.get(STATE_KEY)
-        if not known:
-            return 0, None
+        return None if store is None else store.get(STATE_KEY) or None
+
+    def _known_in_this_series(self, context: Context, identity: ExportIdentity) -> bool:
+        """Whether an earlier try since the last clearing has seen to this export already."""
+        known = self._known(context)
+        return known is not None and known["mark"] == identity.mark and known.get("series") == _series(context)
+
+    def _earlier(self, context: Context, identity: ExportIdentity, *, anew: bool) -> tuple[int, Operation | None]:
+        """Number and operation of the latest attempt at this export; 0 when there is none, -1 when it was another export."""
+        known = self._known(context)
+        if known is None:
+            # A store that Airflow cleared after success knows nothing: to start anew, the number has to be a new one.
+            look = anew or context.get("task_state_store") is None
+            return _latest(self.client, identity) if look else (0, None)
         if known["mark"] != identity.mark:
             return -1, None
         if not known["operation"]:
@@ -296,18 +323,20 @@ class EarthEngineExportBaseOperator(EarthEngineBaseOperator):
             return known["number"], self.client.get_operation(known["operation"])
         except NotFound:
             self.log.warning("%s of an earlier try is no longer known", known["operation"])
-            return _latest(self.client, identity)
+        number, operation = _latest(self.client, identity)
+        # Ids below the remembered number are used up; its own may be: the service tells when it is asked.
+        return (number, operation) if number >= known["number"] else (known["number"] - 1, None)
 
     def _remember(self, context: Context, identity: ExportIdentity, number: int, operation: str) -> None:
         store: Any = context.get("task_state_store")
         if store is not None:
-            store.set(STATE_KEY, {"mark": identity.mark, "number": number, "operation": operation})
+            value = {"mark": identity.mark, "number": number, "operation": operation, "series": _series(context)}
+            store.set(STATE_KEY, value)
 
     def _running_operations(self, context: Context) -> list[Operation]:
         """Operations of this task instance that go on; found without building the request again."""
-        store: Any = context.get("task_state_store")
-        known = store.get(STATE_KEY) if store is not None else None
-        if known and known["operation"]:
+        known = self._known(context)
+        if known is not None and known["operation"]:
             listed = [self.client.get_operation(known["operation"])]
         else:
             ti: Any = context["ti"]
@@ -413,6 +442,12 @@ def _latest(client: EarthEngineClient, identity: ExportIdentity) -> tuple[int, O
     return attempt_number(found[-1].description, identity.mark) or 0, found[-1]
 
 
+def _series(context: Context) -> int:
+    """What a clearing changes and a retry does not: a clearing adds to the tries that Airflow allows."""
+    ti: Any = context["ti"]
+    return int(ti.max_tries)
+
+
 def _succeeded(operation: Operation) -> bool:
     return operation.state == "SUCCEEDED"
 
@@ -427,7 +462,3 @@ def read_boolean(name: str, value: bool | str) -> bool:
     if text not in {"true", "false", "1", "0", "none", ""}:
         raise ValueError(f"{name} must be true or false, got {value!r}")
     return text in {"true", "1"}
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -15,7 +15,6 @@ from google.auth.exceptions import DefaultCredentialsError, RefreshError
 
 from airflow_ee.core.errors import (
     AssetNotFound,
-    DuplicateRequest,
     EarthEngineError,
     OperationFailed,
     ResourceExhausted,
@@ -28,6 +27,7 @@ from airflow_ee.hooks.earth_engine import EarthEngineAsyncHook, EarthEngineHook,
 
 CONSTANT = Expression.parse({"result": "0", "values": {"0": {"constantValue": 1}}})
 MARK = "ae-0123456789ab-ba9876543210"
+REAL_PAUSES = hooks.LOOK_AGAIN_SECONDS
 
 
 def denied(message, reason=None):
@@ -314,10 +314,19 @@ class TestTestConnection:
         )
 
 
+class TestTimeouts:
+    @pytest.mark.parametrize(("seconds", "connect_seconds"), [(2.0, 2.0), (100.0, 20.0), (None, 20.0)])
+    def test_a_connection_is_waited_for_no_longer_than_an_answer(self, connect, seconds, connect_seconds):
+        connect(endpoint="http://127.0.0.1:1")
+        settings = EarthEngineHook().get_client(request_timeout_seconds=seconds).settings
+        assert settings.connect_timeout_seconds == connect_seconds
+
+
 class TestSubmitExport:
     def submit(self, connect, server, number=1):
         connect(endpoint=server.url)
-        return EarthEngineHook().submit_export(export_request(number), request_id="airflow-1", mark=MARK)
+        hook = EarthEngineHook()
+        return hook.submit_export(hook.client, export_request(number), request_id="airflow-1", mark=MARK)
 
     def test_a_new_request_starts_an_operation(self, connect, serve):
         server = serve((200, operation("A", f"ndvi-{MARK}-1"), {}))
@@ -334,10 +343,27 @@ class TestSubmitExport:
         server = serve(DUPLICATE, (200, {}, {}), (200, {"operations": [late]}, {}))
         assert self.submit(connect, server).id == "A"
 
-    def test_a_duplicate_that_is_listed_nowhere_says_what_to_do(self, connect, serve):
-        server = serve(DUPLICATE, (200, {}, {}))
-        with pytest.raises(DuplicateRequest, match=f"has the mark {MARK}.*Give another request_id, or force_rerun"):
-            self.submit(connect, server)
+    def test_an_earlier_attempt_does_not_end_the_wait_for_the_one_asked_for(self, connect, serve):
+        failed, late = operation("A1", f"x-{MARK}-1", "FAILED"), operation("A2", f"x-{MARK}-2")
+        server = serve(DUPLICATE, (200, {"operations": [failed]}, {}), (200, {"operations": [failed, late]}, {}))
+        assert self.submit(connect, server, number=2).id == "A2"
+
+    def test_an_earlier_attempt_is_never_taken_for_the_one_asked_for(self, connect, serve):
+        server = serve(DUPLICATE, (200, {"operations": [operation("A1", f"x-{MARK}-1", "FAILED")]}, {}))
+        assert self.submit(connect, server, number=2) is None
+        assert len(server.requests) == 1 + 3
+
+    def test_a_later_attempt_is_taken_after_all_looks(self, connect, serve):
+        listed = [operation("A3", f"x-{MARK}-3"), operation("A2", f"x-{MARK}-2")]
+        server = serve(DUPLICATE, (200, {"operations": listed}, {}))
+        assert self.submit(connect, server, number=1).id == "A3"
+        assert len(server.requests) == 1 + 3
+
+    def test_a_duplicate_that_is_listed_nowhere_is_none(self, connect, serve):
+        assert self.submit(connect, serve(DUPLICATE, (200, {}, {}))) is None
+
+    def test_a_list_is_given_a_minute_before_an_export_is_started_again(self):
+        assert sum(REAL_PAUSES) >= 60
 
 
 class TestFailFast:

@@ -21,14 +21,16 @@ from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_ee.core.client import EarthEngineClient
-from airflow_ee.core.errors import ConnectionFailed, DuplicateRequest, Internal
+from airflow_ee.core.errors import Aborted, ConnectionFailed, DuplicateRequest, Internal
 from airflow_ee.core.settings import ClientSettings, RetryPolicy
 from airflow_ee.operators import export_base
 from airflow_ee.operators.export import EarthEngineExportImageOperator
-from airflow_ee.operators.export_base import ExportIdentity
+from airflow_ee.operators.export_identity import ExportIdentity
 from airflow_ee.triggers.operation import EarthEngineOperationTrigger
 
 URI = "gs://demo-bucket/ndvi/2024"
+# What the service says of a requestId that it will not take again.
+DUPLICATE = "400 A different Operation was already started with the given request_id"
 RESULT_KEYS = {
     "operation", "state", "description", "uris", "uri_count", "manifest_uri", "bytes", "eecu_seconds", "attempt", "start", "end",
 }  # fmt: skip
@@ -40,6 +42,12 @@ def quick(monkeypatch):
     patient = functools.partial(RetryPolicy, initial_seconds=0.01)
     monkeypatch.setattr("airflow_ee.hooks.connection.RetryPolicy", patient)
     monkeypatch.setattr("airflow_ee.hooks.earth_engine.LOOK_AGAIN_SECONDS", (0.01,))
+
+
+@pytest.fixture
+def make_context(make_context):
+    """The context of a try; a clearing raises ``max_tries``, a retry does not."""
+    return lambda **arguments: make_context(**{"max_tries": 0, **arguments})
 
 
 @pytest.fixture
@@ -342,8 +350,8 @@ class TestOnce:
     def test_force_rerun_starts_anew_but_waits_for_one_that_runs(self, make, context, emulator):
         make().execute(context())
         emulator.inject("image:export", "stuck")
-        second = make(force_rerun="True", wait_for_completion=False).execute(context())
-        third = make(force_rerun=True, wait_for_completion=False).execute(context())
+        second = make(force_rerun="True", wait_for_completion=False).execute(context(max_tries=2))
+        third = make(force_rerun=True, wait_for_completion=False).execute(context(max_tries=2))
         assert second["operation"] == third["operation"]
         assert second["description"].endswith("-2")
         assert len(emulator.operations) == 2
@@ -396,8 +404,144 @@ class TestOnce:
             make(request_id="my-own-id", destination_uri="gs://demo-bucket/other").execute(context())
         assert len(emulator.operations) == 1
 
+    def test_ones_own_request_id_that_failed_tells_that_failure(self, make, context, emulator):
+        emulator.inject("image:export", "fail code=INTERNAL x")
+        for _ in range(2):
+            with pytest.raises(Internal, match="failed: x"):
+                make(request_id="my-own-id").execute(context())
+        assert len(emulator.operations) == 1
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["with a state store", "without"])
+class TestUsedUpIds:
+    @pytest.fixture
+    def context(self, kept, store, make_context):
+        """The context of each try of one task instance."""
+        return lambda **arguments: make_context(store=store if kept else None, **arguments)
+
+    @pytest.fixture
+    def lag(self, monkeypatch):
+        """Keeps operations out of the list: the newest ``hidden`` ones, for the next ``looks``."""
+        original = EarthEngineClient.list_operations
+
+        def lag(known, looks):
+            remaining = iter(range(looks))
+
+            def late(client):
+                listed = list(original(client))
+                return [item for item in listed if item.name in known] if next(remaining, None) is not None else listed
+
+            monkeypatch.setattr(EarthEngineClient, "list_operations", late)
+
+        return lag
+
+    def test_a_list_that_lags_behind_a_retry_makes_no_further_request(self, make, context, emulator, lag, kept):
+        emulator.inject("image:export", "fail code=INTERNAL x")
+        with pytest.raises(Internal):
+            make().execute(context())
+        lag({emulator.operations[0]["name"]}, looks=1 if kept else 2)
+        emulator.inject("image:export", "lose-response")
+        assert make().execute(context())["description"].endswith("-2")
+        assert len(emulator.operations) == 2
+        assert emulator.calls.count("image:export") == 3
+
+    def test_requests_end_with_a_clear_word_where_every_id_is_used_up(self, make, context, emulator):
+        emulator.inject("image:export", *[DUPLICATE] * 50)
+        with pytest.raises(
+            Aborted, match="under each number from 1 to 10, and project demo-project lists no operation"
+        ):
+            make().execute(context())
+        assert emulator.calls.count("image:export") == 10
+
+    def test_an_id_that_a_full_queue_used_up_is_followed_by_the_next(self, make, context, emulator, kept, store):
+        emulator.inject("image:export", "400 queue", DUPLICATE)
+        result = make().execute(context())
+        assert (result["state"], result["description"][-2:]) == ("SUCCEEDED", "-2")
+        assert len({body["requestId"] for body in bodies(emulator)}) == 2
+        assert not kept or store[export_base.STATE_KEY]["number"] == 2
+
+    def test_a_try_that_died_with_the_next_number_goes_on_with_it(self, make, context, emulator, kept):
+        emulator.inject("image:export", DUPLICATE, "403")
+        with pytest.raises(AirflowFailException, match=r"\[PERMISSION_DENIED\]"):
+            make().execute(context())
+        first, second = (body["requestId"] for body in bodies(emulator))
+        if not kept:
+            emulator.inject("image:export", DUPLICATE)
+        assert make().execute(context())["description"].endswith("-2")
+        asked = [body["requestId"] for body in bodies(emulator)][2:]
+        assert asked == ([second] if kept else [first, second])
+
+    def test_a_later_attempt_than_the_one_asked_for_is_taken(self, make, context, emulator, lag, store):
+        emulator.inject("image:export", "fail code=INTERNAL x")
+        with pytest.raises(Internal):
+            make().execute(context())
+        second = make().execute(context())
+        store.clear()
+        lag({second["operation"]}, looks=9)
+        assert make().execute(context())["operation"] == second["operation"]
+
+
+class TestForceRerun:
+    def test_tries_rerun_once_and_a_clearing_once_more(self, make, make_context, store, emulator):
+        first, retried, cleared, retried_again = (
+            make(force_rerun=True).execute(make_context(store=store, max_tries=tries))["operation"]
+            for tries in (2, 2, 4, 4)
+        )
+        assert first == retried
+        assert cleared == retried_again
+        assert len(emulator.operations) == 2
+
+    def test_a_crash_before_the_request_does_not_lose_the_rerun(self, make, make_context, store, emulator, monkeypatch):
+        first = make().execute(make_context(store=store))
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                EarthEngineClient, "export_image", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt())
+            )
+            with pytest.raises(KeyboardInterrupt):
+                make(force_rerun=True).execute(make_context(store=store, max_tries=4))
+        second = make(force_rerun=True).execute(make_context(store=store, max_tries=4))
+        assert second["operation"] != first["operation"]
+        assert len(emulator.operations) == 2
+
+    def test_one_that_still_ran_was_this_series_rerun(self, make, make_context, store, emulator, client):
+        running = make(wait_for_completion=False).execute(make_context(store=store))
+        waiting = make(force_rerun=True, wait_for_completion=False)
+        assert waiting.execute(make_context(store=store, max_tries=4))["operation"] == running["operation"]
+        deadline = time.monotonic() + 5
+        while not client.get_operation(running["operation"]).done and time.monotonic() < deadline:
+            time.sleep(0.02)
+        again = make(force_rerun=True).execute(make_context(store=store, max_tries=4))
+        assert again["operation"] == running["operation"]
+
+    def test_a_store_that_was_cleared_after_success_does_not_hide_the_earlier_export(
+        self, make, make_context, store, emulator
+    ):
+        make().execute(make_context(store=store))
+        store.clear()
+        assert make(force_rerun=True).execute(make_context(store=store))["description"].endswith("-2")
+        assert len(emulator.operations) == 2
+
 
 class TestOnceWithAStore:
+    @pytest.mark.parametrize("used_up", [True, False], ids=["its id is used up", "its id is free"])
+    def test_a_forgotten_operation_does_not_set_the_number_back(
+        self, make, make_context, store, emulator, monkeypatch, used_up
+    ):
+        make(wait_for_completion=False).execute(make_context(store=store))
+        store[export_base.STATE_KEY].update(number=3, operation="projects/demo-project/operations/GONE")
+        monkeypatch.setattr(EarthEngineClient, "list_operations", lambda _: iter(()))
+        if used_up:
+            emulator.inject("image:export", DUPLICATE)
+        assert make().execute(make_context(store=store))["description"].endswith("-4" if used_up else "-3")
+
+    def test_a_forgotten_operation_gives_way_to_a_later_one(self, make, make_context, store, emulator):
+        emulator.inject("image:export", "fail code=INTERNAL x", "fail code=INTERNAL x")
+        for _ in range(2):
+            with pytest.raises(Internal):
+                make().execute(make_context(store=store))
+        store[export_base.STATE_KEY].update(number=1, operation="projects/demo-project/operations/GONE")
+        assert make().execute(make_context(store=store))["description"].endswith("-3")
+
     def test_a_store_that_was_lost_is_made_up_for_by_the_service(self, make, make_context, store, emulator):
         emulator.inject("image:export", "fail code=INTERNAL x")
         with pytest.raises(Internal):
@@ -580,12 +724,89 @@ class TestKill:
             make(operation_timeout_seconds=0.3).execute(make_context())
         assert "operations.cancel" in emulator.calls
 
-    def test_nothing_is_cancelled_before_the_start_or_after_the_end(self, make, make_context, emulator):
+    def test_a_kill_before_the_start_starts_nothing(self, make, make_context, emulator):
         operator = make()
         operator.on_kill()
+        with pytest.raises(RuntimeError, match="killed before its export was started"):
+            operator.execute(make_context())
+        assert emulator.operations == []
+
+    def test_nothing_is_cancelled_after_the_end(self, make, make_context, emulator):
+        operator = make()
         operator.execute(make_context())
         operator.on_kill()
         assert "operations.cancel" not in emulator.calls
+
+    @pytest.fixture
+    def killed_in_the_request(self, monkeypatch):
+        """Has a real signal kill the task after the service has taken the request, before the task knows the answer."""
+        original = EarthEngineClient.export_image
+
+        def kill(operator):
+            def request(client, *arguments, **keywords):
+                operation = original(client, *arguments, **keywords)
+                signal.raise_signal(signal.SIGUSR1)
+                return operation
+
+            monkeypatch.setattr(EarthEngineClient, "export_image", request)
+            signal.signal(signal.SIGUSR1, lambda *_: operator.on_kill())
+
+        previous = signal.getsignal(signal.SIGUSR1)
+        yield kill
+        signal.signal(signal.SIGUSR1, previous)
+
+    @pytest.mark.parametrize(
+        "arguments", [{}, {"deferrable": True}, {"wait_for_completion": False}], ids=["waits", "defers", "returns"]
+    )
+    def test_a_kill_during_the_request_cancels_what_it_started(
+        self, make, make_context, emulator, killed_in_the_request, arguments
+    ):
+        emulator.inject("image:export", "stuck")
+        operator = make(**arguments)
+        killed_in_the_request(operator)
+        with pytest.raises(RuntimeError, match="The task was killed while it started projects/"):
+            operator.execute(make_context())
+        assert states(emulator) == ["CANCELLED"]
+
+    def test_a_kill_during_the_request_leaves_the_operation_where_that_is_wished(
+        self, make, make_context, emulator, killed_in_the_request
+    ):
+        operator = make(cancel_on_kill=False)
+        killed_in_the_request(operator)
+        assert operator.execute(make_context())["state"] == "SUCCEEDED"
+        assert "operations.cancel" not in emulator.calls
+
+    def test_a_kill_while_the_next_number_is_due_asks_no_more(self, make, make_context, emulator, monkeypatch):
+        emulator.inject("image:export", DUPLICATE)
+        operator = make()
+        original = EarthEngineClient.list_operations
+
+        def kill(client):
+            operator.on_kill()
+            return original(client)
+
+        monkeypatch.setattr(EarthEngineClient, "list_operations", kill)
+        with pytest.raises(RuntimeError, match="The task was killed"):
+            operator.execute(make_context())
+        assert emulator.calls.count("image:export") <= 1
+        assert emulator.operations == []
+
+    @pytest.mark.parametrize("faults", [["hang"] * 2, ["delay=0.7", "503"]], ids=["no answer", "slow answers"])
+    def test_a_kill_takes_no_longer_than_airflow_allows(self, waiting, emulator, monkeypatch, faults):
+        monkeypatch.setattr(export_base, "KILL_SECONDS", 1.0)
+        operator = waiting(KeyboardInterrupt())
+        emulator.inject("operations.cancel", *faults)
+        emulator.inject("operations.get", "delay=0.7", "delay=0.7", "delay=0.7")
+        started = time.monotonic()
+        operator.on_kill()
+        assert time.monotonic() - started < 1.5
+
+    def test_a_cancel_that_is_refused_is_told_and_ends_nothing_else(self, waiting, emulator, monkeypatch, caplog):
+        operator = waiting(KeyboardInterrupt())
+        monkeypatch.setattr(type(operator), "log", logging.getLogger("probe"))
+        emulator.inject("operations.cancel", "403")
+        operator.on_kill()
+        assert "could not be cancelled" in caplog.text
 
     def test_a_signal_in_the_middle_of_the_wait_cancels_and_leaves_a_retry_open(self, make, make_context, emulator):
         emulator.inject("image:export", "stuck")
@@ -616,7 +837,7 @@ SCRIPT = textwrap.dedent("""
             json.dump(value, open(self.path, "w"))
 
     arguments = json.loads(sys.argv[1])
-    ti = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1, xcom_push=lambda **_: None)
+    ti = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1, max_tries=0, xcom_push=lambda **_: None)
     context = {"ti": ti, "params": {}, **({"task_state_store": Store()} if sys.argv[2] else {})}
     operator = EarthEngineExportImageOperator(task_id="t", poll_interval=0.1, **arguments)
     print("RESULT", json.dumps(operator.execute(context)), flush=True)
