@@ -49,7 +49,13 @@ with DAG(
     start_date=datetime(2001, 1, 1),
     catchup=False,
     max_active_runs=1,
-    default_args={"retries": 2, "retry_delay": timedelta(minutes=5), "retry_exponential_backoff": True},
+    default_args={
+        "retries": 2,
+        "retry_delay": timedelta(minutes=5),
+        "retry_exponential_backoff": True,
+        "pool": "earth_engine",
+        "pool_slots": 1,
+    },
     tags=["earth engine", "ndvi", "export"],
     params={
         "region": Param(
