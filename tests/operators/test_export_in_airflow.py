@@ -33,9 +33,9 @@ DAG_FILE = textwrap.dedent('''
 
         return ee.Image.constant(value)
 
-    def export(dag_id, **arguments):
+    def export(dag_id, operator=EarthEngineExportImageOperator, **arguments):
         with DAG(dag_id, schedule=None, start_date=datetime(2024, 1, 1)) as dag:
-            EarthEngineExportImageOperator(
+            operator(
                 task_id="export",
                 expression=image,
                 expression_kwargs={"value": 3},
@@ -52,6 +52,15 @@ DAG_FILE = textwrap.dedent('''
     late = export("stuck_late", execution_timeout=timedelta(seconds=3))
     late_deferred = export("stuck_late_deferred", deferrable=True, execution_timeout=timedelta(seconds=3))
     crashed = export("stuck_crashed", retries=2, retry_delay=timedelta(seconds=1))
+
+    class NoDeadline(EarthEngineExportImageOperator):
+        """Its trigger never gives up, as if the triggerer hung: only Airflow's own limit on the deferral is left."""
+
+        def defer(self, *, trigger, timeout, **arguments):
+            trigger.deadline = None
+            super().defer(trigger=trigger, timeout=timedelta(seconds=3), **arguments)
+
+    unwatched = export("stuck_unwatched", NoDeadline, deferrable=True, execution_timeout=timedelta(seconds=60))
 
     # Airflow 3.3 sometimes fails a task whose trigger fires before its scheduler has seen it deferred: a retry finds all.
     again = {"retries": 3, "retry_delay": timedelta(seconds=1)}
@@ -155,6 +164,13 @@ def test_a_timeout_cancels_the_operation(airflow, emulator, begin, dag_id, state
     run, name = begin(dag_id, state)
     airflow.wait_for_task(dag_id, run, "export", ["failed"])
     wait_until(lambda: state_of(emulator, name) == "CANCELLED")
+
+
+def test_a_deferral_that_airflow_itself_gives_up_cancels_the_operation(airflow, emulator, begin):
+    run, name = begin("stuck_unwatched", "deferred")
+    airflow.wait_for_task("stuck_unwatched", run, "export", ["failed"])
+    wait_until(lambda: state_of(emulator, name) == "CANCELLED")
+    assert f"The deferral timed out: cancelling {name}" in airflow.task_log("stuck_unwatched", run, "export")
 
 
 def test_a_worker_that_was_killed_is_followed_by_one_that_finds_its_operation(airflow, emulator, begin):
