@@ -22,7 +22,7 @@
     ├── Cancelled, Aborted, DeadlineExceeded, AlreadyExists, FailedPrecondition, OutOfRange, Unimplemented
     ├── Unavailable, Internal            retryable
     ├── ConnectionFailed                 retryable: no answer, or half of one
-    ├── MalformedResponse                an answer that is not what was asked for
+    ├── MalformedResponse                retryable: an answer that is not what was asked for
     ├── Stopped                          this side was told to stop: SIGTERM, a user's kill
     └── OperationFailed                  a batch operation ended in failure
 
@@ -266,9 +266,10 @@ class ConnectionFailed(EarthEngineError):
 
 
 class MalformedResponse(EarthEngineError):
-    """The answer is complete but is not what was asked for."""
+    """The answer is complete but is not what was asked for: a proxy's page, a corrupted body."""
 
     code = "MALFORMED_RESPONSE"
+    retryable = True
     hint = "Check that the endpoint of the Airflow connection really is Earth Engine's."
 
 

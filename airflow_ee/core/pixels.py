@@ -14,7 +14,7 @@ from airflow_ee.core import wire
 from airflow_ee.core.canvas import Canvas
 from airflow_ee.core.client import EarthEngineClient
 from airflow_ee.core.decode import PixelBlock, decode_npy, split_masks
-from airflow_ee.core.errors import PermissionDenied
+from airflow_ee.core.errors import MalformedResponse, PermissionDenied
 from airflow_ee.core.expression import Expression, load_image, with_masks
 from airflow_ee.core.fetch import fetch_tiles
 from airflow_ee.core.grid import PixelGrid
@@ -24,6 +24,7 @@ from airflow_ee.core.resources import Band
 __all__ = ["PixelSource", "check_request", "fetch_canvas", "provenance_tags", "request_digest"]
 
 MASK_SUFFIX = "__valid"
+MALFORMED_ATTEMPTS = 3
 log = logging.getLogger(__name__)
 
 
@@ -145,6 +146,18 @@ def request_digest(source: PixelSource, grid: PixelGrid) -> str:
 
 
 def _fetch_tile(client: EarthEngineClient, source: PixelSource, graph: Expression | None, tile: Tile) -> PixelBlock:
+    """A tile's pixels; an answer that is no such pixels is asked for again, as proxies and networks spoil one at times."""
+    for attempt in range(1, MALFORMED_ATTEMPTS + 1):
+        try:
+            return _ask_for_tile(client, source, graph, tile)
+        except MalformedResponse as error:
+            if attempt == MALFORMED_ATTEMPTS:
+                raise
+            log.warning("%s came spoilt (attempt %d): %s", tile, attempt, error)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _ask_for_tile(client: EarthEngineClient, source: PixelSource, graph: Expression | None, tile: Tile) -> PixelBlock:
     if graph is None:
         body = client.get_pixels(str(source.asset_id), file_format="NPY", grid=tile.grid, band_ids=source.names)
     else:

@@ -105,6 +105,6 @@ PRESETS: Mapping[str, Preset] = MappingProxyType({"MOD13Q1": _MOD13Q1})
 
 def find_preset(collection: str) -> Preset | None:
     """The preset of a short name or an asset id; None for a collection that is not in the table."""
-    if collection in PRESETS:
-        return PRESETS[collection]
+    if collection.upper() in PRESETS:
+        return PRESETS[collection.upper()]
     return next((preset for preset in PRESETS.values() if preset.collection == collection), None)

@@ -42,6 +42,8 @@ class Region:
     """Of the GeoJSON feature, if it was one."""
     properties: Mapping[str, Any] = field(default_factory=dict)
     """Of the GeoJSON feature, if it was one."""
+    features: int = 1
+    """Features of the GeoJSON collection that were joined to one area."""
 
     def __post_init__(self) -> None:
         import shapely
@@ -76,6 +78,7 @@ class Region:
                 _parse_geojson(value),
                 id=None if name in (None, "") else str(name),
                 properties=dict(feature.get("properties") or {}),
+                features=len(value.get("features") or [None]),
             )
         if isinstance(value, Sequence):
             return cls(_parse_box(value))

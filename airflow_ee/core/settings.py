@@ -137,6 +137,8 @@ def check_endpoint(name: str, url: str) -> None:
     parts = urlsplit(url)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError(f"{name} must be a plain URL without user, query or fragment")
+    if parts.path.strip("/") in API_VERSIONS:
+        raise ValueError(f"{name} is without a version, which api_version adds: leave out {parts.path}")
     if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))):
         raise ValueError(f"{name} must be https, or http on a loopback address, got {url!r}")
 

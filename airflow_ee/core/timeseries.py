@@ -312,7 +312,7 @@ def quality_rule(text: str | None, preset: Preset | None, first: Asset) -> Quali
     """
     if text == "preset":
         text = preset.quality if preset else None
-    if text in (None, "", "None"):
+    if text is None or text.strip().lower() in {"", "none"}:
         return None
     rule = QualityRule.parse(str(text))
     missing = [band for band in rule.bands if band not in {b.id for b in first.bands}]

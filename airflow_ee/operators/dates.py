@@ -51,7 +51,10 @@ def resolve_interval(
             "CronDataIntervalTimetable (cron strings and timedeltas give empty data intervals, and runs that a person, "
             "the REST API or an asset starts may have none)"
         )
-    return given[0] - earlier, given[1]
+    try:
+        return given[0] - earlier, given[1]
+    except OverflowError:
+        raise ValueError(f"lookback of {earlier} goes back before the first year, from {given[0].date()}") from None
 
 
 def _pair(what: str, start: Moment, end: Moment) -> tuple[datetime, datetime] | None:
@@ -113,7 +116,10 @@ def _lookback(value: timedelta | float | str | None) -> timedelta:
             days = math.nan
         if not math.isfinite(days):
             raise ValueError(f"lookback must be a timedelta or a number of days, got {value!r}")
-        value = timedelta(days=days)
+        try:
+            value = timedelta(days=days)
+        except OverflowError:
+            raise ValueError(f"lookback of {value} days is longer than time") from None
     if value < timedelta(0):
         raise ValueError(f"lookback must not be negative, got {value}")
     return value

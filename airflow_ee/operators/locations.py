@@ -27,7 +27,10 @@ def location(uri: str, conn_id: str | None) -> Location:
 
     if not isinstance(uri, str) or not uri.strip():
         raise ValueError(f"an output needs a path or URL, got {uri!r}")
-    if "://" not in uri:
+    scheme, separator, rest = uri.partition("://")
+    if separator and scheme != "file" and not rest.strip("/"):
+        raise ValueError(f"an output needs a bucket and a path, got {uri!r}")
+    if not separator:
         uri = "file://" + os.path.abspath(os.path.expanduser(uri))
     if uri.startswith(GOOGLE_STORAGE) and conn_id is not None:
         conn_id = _google_connection(conn_id)

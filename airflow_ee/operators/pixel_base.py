@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from airflow_ee.core.errors import Stopped
-from airflow_ee.operators.arguments import integer
+from airflow_ee.operators.arguments import integer, number
 from airflow_ee.operators.base import EarthEngineBaseOperator
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class EarthEnginePixelBaseOperator(EarthEngineBaseOperator):
             project_id=self.project_id,
             high_volume=high_volume,
             max_concurrency=integer("max_concurrency", self.max_concurrency),
-            request_timeout_seconds=self.request_timeout_seconds,
-            request_retries=self.request_retries,
+            request_timeout_seconds=number("request_timeout_seconds", self.request_timeout_seconds),
+            request_retries=integer("request_retries", self.request_retries),
         )
         client = self._client_at_work
         try:

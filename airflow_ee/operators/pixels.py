@@ -102,6 +102,7 @@ class _PixelsOperator(EarthEnginePixelBaseOperator):
             region = read_region(self.region, connection_for(self.region, self.output_conn_id, self.gcp_conn_id))
             form = self._file(region)
             target = location(self.output_uri, connection_for(self.output_uri, self.output_conn_id, self.gcp_conn_id))
+            target.check_writable()
             with self.pixel_client(high_volume=self.high_volume) as client:
                 asset = self._asset(client)
                 grid = self._choose_grid(client, region, asset)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 
 from airflow_ee.hooks.failures import fail_fast
-from airflow_ee.operators.arguments import integer, names, refuse_unless, text_or_none
+from airflow_ee.operators.arguments import integer, names, number, refuse_unless, text_or_none
 from airflow_ee.operators.dates import resolve_interval
 from airflow_ee.operators.locations import connection_for, location, read_region
 from airflow_ee.operators.pixel_base import EarthEnginePixelBaseOperator
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from airflow_ee.core.presets import Preset
     from airflow_ee.core.region import Region
     from airflow_ee.core.resources import Asset
+    from airflow_ee.core.series import SeriesTable
+    from airflow_ee.core.sinks.base import Location
     from airflow_ee.core.timeseries import ImageResult, TimeSeries
 
 __all__ = ["EarthEngineTimeSeriesOperator"]
@@ -150,7 +152,8 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
         with fail_fast():
             self._check_arguments()
             start, end = resolve_interval(context, start=self.start, end=self.end, lookback=self.lookback)
-            region = read_region(self.region, connection_for(self.region, self.output_conn_id, self.gcp_conn_id))
+            table, rasters = self._outputs()
+            region = self._area()
             preset = find_preset(self.collection)
             collection = preset.collection if preset else self.collection
             with self.pixel_client() as client:
@@ -160,7 +163,7 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
                 )
                 if not images:
                     self._stop_empty(collection, start, end)
-                series = self._series(client, collection, preset, images, region, context)
+                series = self._series(client, collection, preset, images, region, table, rasters, context)
                 made = series.make(
                     client,
                     images,
@@ -178,17 +181,18 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
         refuse_unless("on_empty", self.on_empty, ("skip", "fail"))
         refuse_unless("on_revised", self.on_revised, ("replace", "keep"))
         refuse_unless("table_format", self.table_format, ("parquet", "csv"))
-        if not (self.table_uri or self.raster_uri):
+        table, rasters = text_or_none(self.table_uri), text_or_none(self.raster_uri)
+        if not (table or rasters):
             raise ValueError("give table_uri, raster_uri or both: otherwise nothing would be kept")
         if (text_or_none(self.bands) is None) == (text_or_none(self.index) is None):
             raise ValueError("give either bands or index")
-        if not 0 <= float(self.min_valid_fraction) <= 1:
+        if not 0 <= (number("min_valid_fraction", self.min_valid_fraction) or 0.0) <= 1:
             raise ValueError(f"min_valid_fraction must be in 0..1, got {self.min_valid_fraction}")
         if self.grid_from_asset and (self.grid or self.scale or self.crs):
             raise ValueError("grid_from_asset excludes grid, scale and crs")
-        if self.on_revised == "keep" and not self.table_uri:
+        if self.on_revised == "keep" and not table:
             raise ValueError("on_revised='keep' needs table_uri: without a table nothing is recorded of an image")
-        if self.table_uri and self.table_uri.endswith((".parquet", ".csv")):
+        if table and table.endswith((".parquet", ".csv")):
             raise ValueError(f"table_uri names the table without its suffix, got {self.table_uri!r}")
 
     def _stop_empty(self, collection: str, start: datetime, end: datetime) -> None:
@@ -206,13 +210,13 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
         preset: Preset | None,
         images: Sequence[Asset],
         region: Region | None,
+        table: SeriesTable | None,
+        rasters: Location | None,
         context: Context,
     ) -> TimeSeries:
-        from airflow_ee.core.series import SeriesTable
         from airflow_ee.core.timeseries import TimeSeries, quality_rule, region_name
 
         bands = self._band_names(preset)
-        formats = ("csv",) if self.table_format == "csv" else ("parquet", "csv")
         return TimeSeries(
             collection=collection,
             preset=preset,
@@ -222,17 +226,20 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
             region_id=region_name(region, text_or_none(self.region_id_property)),
             grid=self._choose_grid(client, images, bands[0], region),
             weights=self.weights,  # type: ignore[arg-type] # checked above
-            min_valid_fraction=float(self.min_valid_fraction),
+            min_valid_fraction=number("min_valid_fraction", self.min_valid_fraction) or 0.0,
             on_revised=self.on_revised,
-            table=SeriesTable(self._place(self.table_uri), formats) if self.table_uri else None,
-            rasters=self._place(self.raster_uri) if self.raster_uri else None,
+            table=table,
+            rasters=rasters,
             workload_tag=self.effective_workload_tag(context),
         )
 
     def _band_names(self, preset: Preset | None) -> tuple[str, ...]:
         index = text_or_none(self.index)
         if index is None:
-            return tuple(names("bands", self.bands) or ())
+            chosen = tuple(names("bands", self.bands) or ())
+            if len(set(chosen)) != len(chosen):
+                raise ValueError(f"bands: each band at most once, got {list(chosen)}")
+            return chosen
         if preset is None:
             raise ValueError(f"index needs a collection with a preset, {self.collection} has none; give bands instead")
         return (preset.index_band(index),)
@@ -250,7 +257,31 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
             native = _one_native_grid(images, band)
         return choose_grid(grid=self.grid, region=region, scale=self.scale, crs=self.crs, native=native)
 
-    def _place(self, uri: str) -> Any:
+    def _area(self) -> Region | None:
+        region = read_region(self.region, connection_for(self.region, self.output_conn_id, self.gcp_conn_id))
+        if region is not None and region.features > 1:
+            raise ValueError(
+                f"region has {region.features} features, and a series is of one: give each a task of its own, as with "
+                ".partial().expand()"
+            )
+        return region
+
+    def _outputs(self) -> tuple[SeriesTable | None, Location | None]:
+        """Where the table and the rasters go, refused here if nothing could be written there."""
+        from airflow_ee.core.series import SeriesTable
+
+        table = rasters = None
+        if text_or_none(self.table_uri) is not None:
+            formats = ("csv",) if self.table_format == "csv" else ("parquet", "csv")
+            table = SeriesTable(self._place(self.table_uri), formats)
+            for file in (*table.files, table.parts / "part"):
+                file.check_writable()
+        if text_or_none(self.raster_uri) is not None:
+            rasters = self._place(self.raster_uri)
+            (rasters / "raster.tif").check_writable()
+        return table, rasters
+
+    def _place(self, uri: Any) -> Location:
         return location(uri, connection_for(uri, self.output_conn_id, self.gcp_conn_id))
 
 

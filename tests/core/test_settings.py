@@ -21,6 +21,11 @@ def test_an_endpoint_must_be_https_or_loopback(endpoint):
         ClientSettings(project="demo-project", endpoint=endpoint)
 
 
+def test_a_version_in_an_endpoint_is_refused_because_it_is_added():
+    with pytest.raises(ValueError, match="leave out /v1"):
+        ClientSettings(project="demo-project", endpoint="https://earthengine.googleapis.com/v1")
+
+
 def test_a_password_in_an_endpoint_is_not_repeated_in_the_error():
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         ClientSettings(project="demo-project", endpoint="https://user:secret@example.com")

@@ -148,6 +148,24 @@ def test_bad_input_is_refused_before_a_pixel_is_asked_for(server, tmp_path, argu
     assert list(tmp_path.glob("x*")) == []
 
 
+def test_a_place_that_cannot_become_a_file_is_refused_before_anything_is_sent(server, tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    for place, words in (("file/x.tif", "is a file"), ("folder", "is a folder"), ("/dev/null", "is a device")):
+        with pytest.raises(AirflowFailException, match=words):
+            get(tmp_path, output_uri=str(tmp_path / place))
+    assert server.calls == []
+
+
+def test_behind_a_symbolic_link_the_file_is_replaced_and_not_the_link(server, tmp_path):
+    (tmp_path / "real.tif").write_text("old")
+    (tmp_path / "link.tif").symlink_to(tmp_path / "real.tif")
+    get(tmp_path, output_uri=str(tmp_path / "link.tif"))
+    assert (tmp_path / "link.tif").is_symlink()
+    with rasterio.open(tmp_path / "real.tif") as file:
+        assert file.count == 1
+
+
 @pytest.mark.parametrize("expression", [{}, "nonsense", 7, {"result": "0", "values": {}}])
 def test_an_expression_that_is_no_graph_is_refused_before_anything_is_sent(server, tmp_path, expression):
     with pytest.raises(AirflowFailException, match="expression"):

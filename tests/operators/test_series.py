@@ -27,10 +27,11 @@ def server(emulator, connect):
 
 def make(folder, **arguments):
     arguments = {
+        "request_retries": 0,
         "collection": "MOD13Q1", "index": "NDVI", "region": REGION, "start": "2023-01-01", "end": "2023-03-06",
         "table_uri": str(folder / "ndvi"), "raster_uri": str(folder / "rasters"), **arguments,
     }  # fmt: skip
-    return EarthEngineTimeSeriesOperator(task_id="task", request_retries=0, **arguments)
+    return EarthEngineTimeSeriesOperator(task_id="task", **arguments)
 
 
 def rows(folder):
@@ -175,6 +176,32 @@ BAD = [
     ({"region": [170, -20, 190, -10]}, "leaves the world"),
     ({"region": None}, "a side must not exceed"),
     ({"region_id_property": "name"}, "no property 'name'"),
+    ({"index": None, "bands": ["NDVI", "NDVI"]}, "each band at most once"),
+    ({"min_valid_fraction": "half"}, "min_valid_fraction must be a number"),
+    ({"lookback": 10**6}, "goes back before the first year"),
+    ({"lookback": "99999999999"}, "longer than time"),
+    ({"table_uri": "None", "raster_uri": "None"}, "nothing would be kept"),
+    ({"table_uri": "/dev/null/ndvi"}, "cannot be written, /dev/null is a file"),
+    ({"raster_uri": "gs://"}, "needs a bucket and a path"),
+    ({"request_retries": "often"}, "request_retries must be a number"),
+    (
+        {
+            "region": {
+                "type": "FeatureCollection",
+                "features": [
+                    {
+                        "type": "Feature",
+                        "geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]},
+                    },
+                    {
+                        "type": "Feature",
+                        "geometry": {"type": "Polygon", "coordinates": [[[3, 0], [4, 0], [4, 1], [3, 0]]]},
+                    },
+                ],
+            }
+        },
+        "region has 2 features",
+    ),
     ({"on_revised": "keep", "table_uri": None}, "on_revised='keep' needs table_uri"),
     ({"collection": "local/unknown", "index": None, "bands": ["b"]}, "local/unknown"),
 ]
@@ -197,7 +224,7 @@ def test_regions_of_several_features_have_their_names(server, tmp_path):
             "coordinates": [[[-55.6, -12.1], [-55.55, -12.1], [-55.55, -12.05], [-55.6, -12.1]]],
         },
     }
-    make(tmp_path, region=feature, region_id_property="name", raster_uri=None).execute(CONTEXT)
+    make(tmp_path, region=feature, region_id_property="name", raster_uri="None").execute(CONTEXT)
     make(tmp_path, region={**feature, "id": "f1"}, raster_uri=None).execute(CONTEXT)
     assert {row["region_id"] for row in rows(tmp_path)} == {"north field", "f1"}
     assert len(rows(tmp_path)) == 8
@@ -238,6 +265,13 @@ def test_a_part_that_is_damaged_is_made_again(server, tmp_path):
     part.write_bytes(part.read_bytes()[:50])
     assert make(tmp_path).execute(CONTEXT)["images_unchanged"] == 3
     assert (tmp_path / "ndvi.parquet").read_bytes() == good
+
+
+def test_an_answer_that_is_spoilt_is_asked_for_again(server, tmp_path):
+    server.inject("image:computePixels", "corrupt", "corrupt")
+    make(tmp_path, max_concurrency=1).execute(CONTEXT)
+    assert server.calls.count("image:computePixels") == 6
+    assert not server.pending
 
 
 RUN = """

@@ -49,6 +49,29 @@ class Location:
         """The same place with ``suffix`` added to its name."""
         return replace(self, path=self.path + suffix, url=self.url + suffix)
 
+    def check_writable(self) -> None:
+        """Refuse a local place that cannot become a file, before work is done for it.
+
+        Raises
+        ------
+        ValueError
+            When it is a folder or a device, or its folder is a file or may not be written to.
+        """
+        if not self.is_local:
+            return
+        target = Path(os.path.realpath(self.path))
+        if target.exists() and not target.is_file():
+            raise ValueError(
+                f"output: {self.url} is a {'folder' if target.is_dir() else 'device'}, not a file that can be replaced"
+            )
+        folder = target.parent
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            raise ValueError(f"output: {self.url} cannot be written, {folder} is a file")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ValueError(f"output: {self.url} cannot be written, {folder} may not be written to by this user")
+
     def exists(self) -> bool:
         """Whether a file is there."""
         self._look_anew()
@@ -83,7 +106,8 @@ class Location:
         if not self.is_local:
             self.filesystem.put_file(str(file), self.path)
             return size_bytes
-        target = Path(self.path)
+        # Behind a symbolic link the file itself is replaced, not the link.
+        target = Path(os.path.realpath(self.path))
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, hidden = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
         try:

@@ -131,7 +131,7 @@ def _fitting(nodata: float, dtype: np.dtype[Any]) -> float | int:
     if dtype.kind == "f":
         return float(nodata)
     limits = np.iinfo(dtype)
-    if nodata != int(nodata) or not limits.min <= nodata <= limits.max:
+    if not np.isfinite(nodata) or nodata != int(nodata) or not limits.min <= nodata <= limits.max:
         raise ValueError(f"nodata must be a {dtype.name}, {limits.min} to {limits.max}, got {nodata}")
     return int(nodata)
 
