@@ -85,6 +85,8 @@ with DAG(
         "region": "{{ params.region }}",
         "scale": "{{ params.scale }}",
         "crs": "{{ params.crs }}",
+        # Without it the service writes masked pixels as 0, like any other 0.
+        "no_data": -9999,
         "poll_interval": 10.0,
     }
     EarthEngineExportImageOperator(

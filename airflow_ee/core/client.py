@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import json
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from google.auth.credentials import Credentials
 
@@ -23,6 +23,7 @@ from airflow_ee.core.transport import EMULATOR_HEADER, Response, Transport
 
 __all__ = ["EarthEngineClient"]
 
+Answer = TypeVar("Answer")
 # Whether listAssets compares `endTime` with an image's beginning or its end is not documented: ask for more, then choose.
 LONGEST_IMAGE = timedelta(days=400)
 OPERATIONS_PAGE_SIZE = 500
@@ -132,7 +133,7 @@ class EarthEngineClient:
     def compute_value(self, expression: Expression, *, workload_tag: str | None = None) -> Any:
         """``projects.value.compute``: the JSON value of an expression."""
         body = {"expression": expression.graph, **({"workloadTag": workload_tag} if workload_tag else {})}
-        return self._call("value:compute", "POST", f"{self._project}/value:compute", body=body).json().get("result")
+        return self._call("value:compute", "POST", f"{self._project}/value:compute", body=body).get("result")
 
     def compute_bands(self, expression: Expression, *, workload_tag: str | None = None) -> tuple[Band, ...]:
         """The bands of the image that an expression gives, with their types."""
@@ -150,12 +151,12 @@ class EarthEngineClient:
         answer = self._call(
             "image:export", "POST", f"{self._project}/image:export", body=body, repeatable=request_id is not None
         )
-        return wire.operation_from_rest(answer.json())
+        return wire.operation_from_rest(answer)
 
     def get_operation(self, operation: str) -> Operation:
         """``projects.operations.get``, by full name or bare id."""
         name = wire.operation_name(self.settings.project, operation)
-        return wire.operation_from_rest(self._call("operations.get", "GET", name).json())
+        return wire.operation_from_rest(self._call("operations.get", "GET", name))
 
     def list_operations(self) -> Iterator[Operation]:
         """``projects.operations.list``: every operation of the project, page by page."""
@@ -173,15 +174,15 @@ class EarthEngineClient:
         """``projects.operations.wait``: best effort; the service may answer at once."""
         name = wire.operation_name(self.settings.project, operation)
         body = {"timeout": f"{timeout_seconds:g}s"}
-        return wire.operation_from_rest(self._call("operations.wait", "POST", f"{name}:wait", body=body).json())
+        return wire.operation_from_rest(self._call("operations.wait", "POST", f"{name}:wait", body=body))
 
     def get_asset(self, asset_id: str) -> Asset:
         """``projects.assets.get``."""
-        return wire.asset_from_rest(self._call("assets.get", "GET", wire.asset_name(asset_id)).json())
+        return wire.asset_from_rest(self._call("assets.get", "GET", wire.asset_name(asset_id)))
 
     def list_algorithms(self) -> int:
         """``projects.algorithms.list``: how many there are; the cheapest call that needs the project to be registered."""
-        return len(self._call("algorithms.list", "GET", f"{self._project}/algorithms").json().get("algorithms", ()))
+        return len(self._call("algorithms.list", "GET", f"{self._project}/algorithms").get("algorithms", ()))
 
     def list_images(
         self, collection_id: str, *, start: datetime, end: datetime, region: Region | None = None
@@ -221,12 +222,13 @@ class EarthEngineClient:
         self.check_not_stopped()
 
     def _pixels(self, method: str, path: str, body: Mapping[str, Any]) -> bytes:
-        return self._call(method, "POST", path, endpoint=self.settings.pixel_endpoint, body=body).body
+        send = functools.partial(self._transport.send, "POST", self.settings.pixel_endpoint, path, body=body)
+        return self._repeat(method, lambda: self._noted(send()).body)
 
     def _pages(self, method: str, path: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
         token: str | None = None
         while True:
-            page = self._call(method, "GET", path, query={**query, **({"pageToken": token} if token else {})}).json()
+            page = self._call(method, "GET", path, query={**query, **({"pageToken": token} if token else {})})
             yield page
             token = page.get("nextPageToken")
             if not token:
@@ -238,16 +240,19 @@ class EarthEngineClient:
         verb: str,
         path: str,
         *,
-        endpoint: str | None = None,
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, Any] | None = None,
         repeatable: bool = True,
-    ) -> Response:
+    ) -> dict[str, Any]:
+        """A call that answers with a JSON object; one that is spoilt on its way is asked for again."""
+        send = functools.partial(self._transport.send, verb, self.settings.endpoint, path, body=body, query=query)
+        return self._repeat(method, lambda: self._noted(send()).json(), repeatable=repeatable)
+
+    def _repeat(self, method: str, function: Callable[[], Answer], *, repeatable: bool = True) -> Answer:
         self.check_not_stopped()
-        send = functools.partial(
-            self._transport.send, verb, endpoint or self.settings.endpoint, path, body=body, query=query
-        )
-        response = self._retrier.call(method, send, repeatable=repeatable)
+        return self._retrier.call(method, function, repeatable=repeatable)
+
+    def _noted(self, response: Response) -> Response:
         kind = response.headers.get(EMULATOR_HEADER)
         if kind:
             self._emulator_kinds.add(kind)

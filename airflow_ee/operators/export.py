@@ -52,7 +52,7 @@ class EarthEngineExportImageOperator(EarthEngineExportBaseOperator):
     :param max_pixels: Most pixels to export; None: the service's own 100 million.
     :param file_format: ``GEO_TIFF`` or ``TF_RECORD_IMAGE``; for files.
     :param cloud_optimized: Whether GeoTIFFs are cloud optimized.
-    :param no_data: Value of masked pixels in GeoTIFFs.
+    :param no_data: Value of masked pixels in GeoTIFFs; None: the service writes them as 0, like any other 0.
     :param file_dimensions: ``[width, height]`` of each GeoTIFF of a large export, multiples of 256.
     :param skip_empty_files: Whether GeoTIFFs that are masked throughout are left out.
     :param pyramiding_policy: How an asset's lower resolutions are made: MEAN, SAMPLE, MIN, MAX, MODE or MEDIAN.

@@ -85,6 +85,13 @@ def test_a_corrupted_answer_is_told_and_not_taken_for_pixels(emulator, client):
     assert not emulator.pending
 
 
+def test_a_spoilt_json_answer_is_asked_for_again(emulator, client):
+    emulator.inject("assets.get", "corrupt", "corrupt")
+    assert client.get_asset(IMAGE).type == "IMAGE"
+    assert emulator.calls.count("assets.get") == 3
+    assert not emulator.pending
+
+
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [

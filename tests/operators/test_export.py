@@ -527,7 +527,7 @@ class TestOnceWithAStore:
     def test_a_forgotten_operation_does_not_set_the_number_back(
         self, make, make_context, store, emulator, monkeypatch, used_up
     ):
-        make(wait_for_completion=False).execute(make_context(store=store))
+        make().execute(make_context(store=store))
         store[export_base.STATE_KEY].update(number=3, operation="projects/demo-project/operations/GONE")
         monkeypatch.setattr(EarthEngineClient, "list_operations", lambda _: iter(()))
         if used_up:

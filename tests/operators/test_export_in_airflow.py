@@ -62,6 +62,18 @@ DAG_FILE = textwrap.dedent('''
 
     unwatched = export("stuck_unwatched", NoDeadline, deferrable=True, execution_timeout=timedelta(seconds=60))
 
+    class FailsAfterSuccess(EarthEngineExportImageOperator):
+        """Every other try dies when its export has succeeded, as with a worker that is lost before it could tell."""
+
+        def execute(self, context):
+            result = super().execute(context)
+            if context["ti"].try_number % 2:
+                raise RuntimeError("the worker is lost")
+            return result
+
+    again = {"retries": 1, "retry_delay": timedelta(seconds=1)}
+    rerun = export("rerun", FailsAfterSuccess, force_rerun=True, **again)
+
     # Airflow 3.3 sometimes fails a task whose trigger fires before its scheduler has seen it deferred: a retry finds all.
     again = {"retries": 3, "retry_delay": timedelta(seconds=1)}
     with DAG("all_well", schedule=None, start_date=datetime(2024, 1, 1), default_args=again) as all_well:
@@ -171,6 +183,20 @@ def test_a_deferral_that_airflow_itself_gives_up_cancels_the_operation(airflow, 
     airflow.wait_for_task("stuck_unwatched", run, "export", ["failed"])
     wait_until(lambda: state_of(emulator, name) == "CANCELLED")
     assert f"The deferral timed out: cancelling {name}" in airflow.task_log("stuck_unwatched", run, "export")
+
+
+def test_a_rerun_happens_once_for_a_run_and_once_for_a_clearing_whatever_the_retries(airflow, emulator):
+    before = len(emulator.operations)
+    airflow.wait_for_dag("rerun")
+    airflow.unpause("rerun")
+    run = airflow.trigger("rerun", {})
+    airflow.wait("rerun", run)
+    assert airflow.task_instance("rerun", run, "export")["try_number"] == 2
+    assert len(emulator.operations) == before + 1
+    airflow.clear("rerun", run, ["export"])
+    wait_until(lambda: airflow.task_instance("rerun", run, "export")["try_number"] == 4)
+    airflow.wait_for_task("rerun", run, "export", ["success"])
+    assert len(emulator.operations) == before + 2
 
 
 def test_a_worker_that_was_killed_is_followed_by_one_that_finds_its_operation(airflow, emulator, begin):
