@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from airflow_ee.core.errors import EarthEngineError
+from airflow_ee.core.errors import EarthEngineError, QueueFull
 from airflow_ee.core.settings import RetryPolicy
 
 __all__ = ["Retrier"]
@@ -55,8 +55,10 @@ class Retrier:
                 return function()
             except EarthEngineError as error:
                 wait = self._wait_seconds(error, attempt)
+                # A queue of thousands of tasks is not shorter in seconds; Airflow's own retries wait longer.
+                passing = error.retryable and repeatable and not isinstance(error, QueueFull)
                 late = self._clock() - started + wait > self.policy.total_seconds
-                if not (error.retryable and repeatable) or attempt == self.policy.attempts or late:
+                if not passing or attempt == self.policy.attempts or late:
                     raise
                 log.warning("%s failed (attempt %d), again in %.1f s: %s", what, attempt, wait, error)
             self._sleep(wait)

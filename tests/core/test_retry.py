@@ -2,7 +2,7 @@
 
 import pytest
 
-from airflow_ee.core.errors import Internal, NotFound, TooManyRequests
+from airflow_ee.core.errors import Internal, NotFound, QueueFull, TooManyRequests
 from airflow_ee.core.retry import Retrier
 from airflow_ee.core.settings import RetryPolicy
 
@@ -62,6 +62,15 @@ def test_a_permanent_failure_is_raised_at_once():
     with pytest.raises(NotFound):
         subject.call("x", function)
     assert (len(calls), time.waits) == (1, [])
+
+
+def test_a_full_queue_is_left_to_airflows_own_retries():
+    subject, time, _ = retrier()
+    function, calls = failing(99, QueueFull("many tasks already in the queue"))
+    with pytest.raises(QueueFull):
+        subject.call("image:export", function)
+    assert (len(calls), time.waits) == (1, [])
+    assert QueueFull.retryable
 
 
 def test_a_call_that_must_not_happen_twice_is_made_once():
