@@ -21,7 +21,7 @@ from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_ee.core.client import EarthEngineClient
-from airflow_ee.core.errors import Aborted, ConnectionFailed, DuplicateRequest, Internal
+from airflow_ee.core.errors import Aborted, ConnectionFailed, DuplicateRequest, Internal, QueueFull
 from airflow_ee.core.settings import ClientSettings, RetryPolicy
 from airflow_ee.operators import export_base
 from airflow_ee.operators.export import EarthEngineExportImageOperator
@@ -454,7 +454,11 @@ class TestUsedUpIds:
         assert emulator.calls.count("image:export") == 10
 
     def test_an_id_that_a_full_queue_used_up_is_followed_by_the_next(self, make, context, emulator, kept, store):
-        emulator.inject("image:export", "400 queue", DUPLICATE)
+        emulator.inject("image:export", "400 queue")
+        with pytest.raises(QueueFull):
+            make().execute(context())
+        assert emulator.calls.count("image:export") == 1, "seconds do not empty a queue: Airflow's retry comes later"
+        emulator.inject("image:export", DUPLICATE)
         result = make().execute(context())
         assert (result["state"], result["description"][-2:]) == ("SUCCEEDED", "-2")
         assert len({body["requestId"] for body in bodies(emulator)}) == 2
