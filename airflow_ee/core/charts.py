@@ -78,7 +78,7 @@ def _render(rows: list[dict[str, Any]], title: str, attribution: str) -> bytes:
         )  # fmt: skip
     made_of = "Simulated by the local Earth Engine emulator, not observed" if simulated else attribution
     region = rows[0]["region_id"]
-    where = "whole grid" if region == "grid" else f"region {region}"
+    where = "whole grid" if region == "grid" else f"region {str(region).removeprefix('region-')}"
     footnote = f"{rows[0]['source']}, {where}, {len(rows)} images. {made_of}".strip()
     figure.supxlabel(footnote, fontsize=8, color="#555555")
     buffer = io.BytesIO()

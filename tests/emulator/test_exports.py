@@ -44,6 +44,18 @@ def test_an_exported_file_has_the_pixels_of_compute_pixels(rest, emulator):
     assert not list(emulator.root.rglob("*.writing"))
 
 
+@pytest.mark.parametrize("cloud_optimized", [False, True])
+def test_a_file_of_simulated_imagery_says_so_and_another_does_not(rest, emulator, cloud_optimized):
+    computed = graph(call("Image.constant", value=7))
+    for name, expression in (("simulated", NDVI), ("computed", computed)):
+        body = to_bucket(name, cloudOptimized=cloud_optimized, noData={"floatValue": -9999})
+        assert rest.ended(rest.export(expression, grid=GRID, **body).json()["name"])["metadata"]["state"] == "SUCCEEDED"
+    with rasterio.open(emulator.root / "gs" / "b" / "simulated.tif") as dataset:
+        assert dataset.tags()["simulated"] == "true"
+    with rasterio.open(emulator.root / "gs" / "b" / "computed.tif") as dataset:
+        assert "simulated" not in dataset.tags()
+
+
 def test_a_large_export_is_split_and_empty_files_are_left_out(rest, emulator):
     half = call(
         "Image.clip",

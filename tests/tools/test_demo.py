@@ -43,6 +43,7 @@ def test_the_demo_leaves_its_files_and_a_second_run_changes_nothing(tmp_path):
         with rasterio.open(export) as file:
             assert file.crs.to_epsg() == 4326
             assert file.nodata == -9999
+            assert file.tags()["simulated"] == "true"
             pixels = file.read(1, masked=True)
             assert 0 < pixels.mask.mean() < 0.5
             assert 0.2 < pixels.min() <= pixels.max() < 1, "masked pixels must not come out as 0"

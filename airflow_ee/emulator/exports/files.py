@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,14 @@ def file_dtype(bands: Sequence[Band], no_data: float | None) -> np.dtype[Any]:
 
 
 def write_files(
-    bands: Sequence[Band], grid: Grid, destination: FileDestination, root: Path, progress: Progress
+    bands: Sequence[Band],
+    grid: Grid,
+    destination: FileDestination,
+    root: Path,
+    progress: Progress,
+    tags: Mapping[str, str],
 ) -> list[Path]:
-    """The files of an export; ``progress`` is told the share that is done and may raise to stop."""
+    """The files of an export, with ``tags``; ``progress`` is told the share that is done and may raise to stop."""
     dtype = file_dtype(bands, destination.no_data)
     parts = list(_parts(grid, destination))
     for _, part in parts:
@@ -46,7 +51,7 @@ def write_files(
     written = []
     for number, (suffix, part) in enumerate(parts):
         path = root / destination.place / f"{destination.prefix}{suffix}.tif"
-        if _write(path, part, bands, dtype, destination, _share_of(progress, number, len(parts))):
+        if _write(path, part, bands, dtype, destination, _share_of(progress, number, len(parts)), tags):
             written.append(path)
     return written
 
@@ -83,11 +88,12 @@ def _write(
     dtype: np.dtype[Any],
     destination: FileDestination,
     progress: Progress,
+    tags: Mapping[str, str],
 ) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.writing")
     try:
-        seen = _fill(draft, grid, bands, dtype, destination, progress)
+        seen = _fill(draft, grid, bands, dtype, destination, progress, tags)
         if destination.skip_empty and not seen:
             return False
         if destination.cloud_optimized:
@@ -123,11 +129,13 @@ def _fill(
     dtype: np.dtype[Any],
     destination: FileDestination,
     progress: Progress,
+    tags: Mapping[str, str],
 ) -> bool:
     """Write block by block; True if any pixel was not masked. Masked pixels are the no-data value, or 0 without one."""
     seen = False
     done, total = 0, grid.width * grid.height
     with rasterio.open(path, "w", **_profile(grid, len(bands), dtype, destination)) as dataset:
+        dataset.update_tags(**tags)
         for index, band in enumerate(bands, start=1):
             dataset.set_band_description(index, band.name)
         for block in grid.blocks(BLOCK_SIDE):

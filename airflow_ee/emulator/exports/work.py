@@ -51,7 +51,9 @@ class ExportWork:
         check_export_pixels(grid.width * grid.height, request.max_pixels)
         seconds = grid.width * grid.height * len(image.bands) * 2e-6 + 0.01
         if isinstance(request.destination, FileDestination):
-            write_files(image.bands, grid, request.destination, self._root, progress)
+            # The file outlives the answer whose header tells where its imagery came from.
+            tags = {"simulated": "true"} if session.marker == Kind.SIMULATED.value else {}
+            write_files(image.bands, grid, request.destination, self._root, progress, tags)
             return [request.destination.uri], seconds
         self._store(image, grid, request.destination, session, progress)
         name = asset_name(asset_id(request.destination.name))
