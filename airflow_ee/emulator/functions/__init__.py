@@ -1,39 +1,11 @@
-"""The algorithms. Each module is one family and adds itself to the registry when it is imported."""
+"""The algorithms. Each module is one family and adds itself to the registry when it is imported; all are, here."""
 
-from airflow_ee.emulator.functions import (
-    arithmetic,
-    bands,
-    casts,
-    collections,
-    dates,
-    elements,
-    filters,
-    formula,
-    geometries,
-    lists,
-    masks,
-    reductions,
-    scalars,
-    spatial,
-    visual,
-)
+from importlib import import_module
+from pkgutil import iter_modules
+
 from airflow_ee.emulator.functions.promote import registry
 
-__all__ = [
-    "arithmetic",
-    "bands",
-    "casts",
-    "collections",
-    "dates",
-    "elements",
-    "filters",
-    "formula",
-    "geometries",
-    "lists",
-    "masks",
-    "reductions",
-    "registry",
-    "scalars",
-    "spatial",
-    "visual",
-]
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["registry"]
