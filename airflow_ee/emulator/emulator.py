@@ -11,13 +11,8 @@ from typing import Any, Self
 from airflow_ee.emulator.api import assets, discovery, pixels, values
 from airflow_ee.emulator.api.calls import Answer, Call
 from airflow_ee.emulator.api.operations import Operations
-from airflow_ee.emulator.catalog import modis
-from airflow_ee.emulator.catalog.assets import CollectionAsset
-from airflow_ee.emulator.catalog.catalog import Catalog
-from airflow_ee.emulator.catalog.modis import SimulatedModis
-from airflow_ee.emulator.catalog.mounts import Mount, MountedCollection
-from airflow_ee.emulator.catalog.sentinel2 import SimulatedSentinel2
-from airflow_ee.emulator.catalog.store import AssetStore
+from airflow_ee.emulator.catalog.mounts import MountError
+from airflow_ee.emulator.catalog.recipe import CatalogRecipe
 from airflow_ee.emulator.clock import Clock, SystemClock
 from airflow_ee.emulator.exports.life import DuplicateRule, Durations, OperationLife
 from airflow_ee.emulator.exports.store import FileOperationStore
@@ -91,13 +86,16 @@ class Emulator:
         duplicate_request_id: DuplicateRule = "error",
         unknown_asset_status: int = 404,
     ) -> None:
-        mounted = _mounted(catalogs)
         self._scratch = tempfile.TemporaryDirectory(prefix="earth-engine-") if root is None else None
         self.root = Path(self._scratch.name if self._scratch is not None else root or "")
         self.clock: Clock = clock or SystemClock()
-        store = AssetStore(self.root / "assets")
-        collections = [*mounted, SimulatedModis(self.clock), SimulatedSentinel2(self.clock)]
-        self.catalog = Catalog(collections, store, unknown_asset_status=unknown_asset_status)
+        recipe = CatalogRecipe.of_texts(catalogs, self.root, unknown_asset_status=unknown_asset_status)
+        store = recipe.store()
+        try:
+            self.catalog = recipe.catalog(self.clock, store)
+        except MountError:
+            self._discard_scratch()
+            raise
         self._operations = FileOperationStore(self.root / "operations")
         self._life = OperationLife(
             self._operations,
@@ -181,6 +179,9 @@ class Emulator:
         self._app.close()
         self._server.stop()
         self._life.stop()
+        self._discard_scratch()
+
+    def _discard_scratch(self) -> None:
         if self._scratch is not None:
             self._scratch.cleanup()
 
@@ -191,9 +192,3 @@ class Emulator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def _mounted(catalogs: Mapping[str, Path | str] | Iterable[str]) -> list[CollectionAsset]:
-    texts = [f"{name}={folder}" for name, folder in catalogs.items()] if isinstance(catalogs, Mapping) else catalogs
-    mounts = [Mount.parse(text) for text in texts]
-    return [MountedCollection(mount, modis.composite_end if mount.id == modis.ID else None) for mount in mounts]
