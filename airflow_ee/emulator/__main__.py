@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from airflow_ee.emulator.catalog.mounts import MountError
+from airflow_ee.emulator.compute.service import CACHE_BYTES, ComputeOptions
 from airflow_ee.emulator.emulator import Emulator
 from airflow_ee.emulator.functions import registry
 
@@ -32,6 +34,17 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--requests-per-second", type=float, help="beyond it 429 (default: no limit)")
     options.add_argument("--duplicate-request-id", choices=["error", "same"], default="error")
     options.add_argument("--unknown-asset-status", type=int, choices=[403, 404], default=404)
+    options.add_argument(
+        "--processes", type=int, default=os.cpu_count(), help="compute pixels beside the server; 0: in its threads"
+    )
+    options.add_argument(
+        "--cache-bytes", type=int, default=CACHE_BYTES, help="answers kept for the same request; 0 keeps none"
+    )
+    options.add_argument(
+        "--fixed-payload",
+        action="store_true",
+        help="for benchmarks: every request of one shape gets the first one's bytes",
+    )
     options.add_argument("--seed", type=int, help="makes operation ids repeatable")
     options.add_argument("--list-functions", action="store_true", help="print the functions evaluated, and stop")
     return options
@@ -58,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             requests_per_second=options.requests_per_second,
             duplicate_request_id=options.duplicate_request_id,
             unknown_asset_status=options.unknown_asset_status,
+            compute=ComputeOptions(options.processes, options.cache_bytes, options.fixed_payload),
         )
     except (MountError, OSError) as problem:
         sys.stderr.write(f"error: {problem}\n")

@@ -40,6 +40,11 @@ class ManualClock:
         with self._lock:
             return self._now
 
+    def set(self, moment: datetime) -> None:
+        """Be at that moment."""
+        with self._lock:
+            self._now = moment
+
     def advance(self, seconds: float) -> None:
         """Move on."""
         with self._lock:

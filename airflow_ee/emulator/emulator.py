@@ -8,12 +8,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from airflow_ee.emulator.api import assets, discovery, pixels, values
+from airflow_ee.emulator.api import assets, discovery, values
 from airflow_ee.emulator.api.calls import Answer, Call
 from airflow_ee.emulator.api.operations import Operations
 from airflow_ee.emulator.catalog.mounts import MountError
 from airflow_ee.emulator.catalog.recipe import CatalogRecipe
 from airflow_ee.emulator.clock import Clock, SystemClock
+from airflow_ee.emulator.compute.service import ComputeOptions, PixelService
 from airflow_ee.emulator.exports.life import DuplicateRule, Durations, OperationLife
 from airflow_ee.emulator.exports.store import FileOperationStore
 from airflow_ee.emulator.exports.work import ExportWork
@@ -30,8 +31,6 @@ _METHODS: dict[str, Callable[[Call, Session], Answer]] = {
     "assets.get": assets.get_asset,
     "assets.listAssets": assets.list_assets,
     "assets.listImages": assets.list_images,
-    "getPixels": pixels.get_pixels,
-    "image:computePixels": pixels.compute_pixels,
     "value:compute": values.compute_value,
 }
 
@@ -59,6 +58,8 @@ class Emulator:
         What a repeated requestId gets: an ``error``, or the ``same`` operation. Google's answer is not documented.
     unknown_asset_status
         404 or 403 for assets.get and getPixels of an asset that is not there: Google's answer is not documented.
+    compute
+        Processes beside the server, the cache of answers, and payloads that are made once.
 
     Examples
     --------
@@ -85,6 +86,7 @@ class Emulator:
         requests_per_second: float | None = None,
         duplicate_request_id: DuplicateRule = "error",
         unknown_asset_status: int = 404,
+        compute: ComputeOptions | None = None,
     ) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="earth-engine-") if root is None else None
         self.root = Path(self._scratch.name if self._scratch is not None else root or "")
@@ -105,6 +107,7 @@ class Emulator:
             duplicate_request_id=duplicate_request_id,
             seed=seed,
         )
+        self._compute = PixelService(compute or ComputeOptions(), recipe, self._session)
         connections = Connections()
         self._app = Application(
             self._handlers(),
@@ -124,7 +127,7 @@ class Emulator:
             return lambda call: method(call, self._session())
 
         evaluated = {name: bound(method) for name, method in _METHODS.items()}
-        return {**evaluated, **Operations(self._life, self._script).methods()}
+        return {**evaluated, **self._compute.methods, **Operations(self._life, self._script).methods()}
 
     def _script(self, method: str) -> Mapping[str, Any]:
         """What a fault has in store for the operation that a call starts."""
@@ -156,6 +159,11 @@ class Emulator:
         return self._app.faults.pending
 
     @property
+    def compute_pids(self) -> list[int]:
+        """Processes that compute pixels at present."""
+        return self._compute.pids
+
+    @property
     def operations(self) -> list[dict[str, Any]]:
         """Every operation as REST shows it, oldest first."""
         return [operation.as_json() for operation in self._operations.all()]
@@ -178,6 +186,7 @@ class Emulator:
         """Stop serving; a root that the emulator made itself is removed."""
         self._app.close()
         self._server.stop()
+        self._compute.close()
         self._life.stop()
         self._discard_scratch()
 

@@ -22,6 +22,8 @@ class Session:
         self.registry = registry
         self.now = now
         self.kinds: set[Kind] = set()
+        self.used_stored_assets = False
+        """Whether the answer depends on assets that may be replaced or deleted."""
 
     @property
     def marker(self) -> str:

@@ -24,6 +24,7 @@ def get_pixels(call: Call, session: Session) -> Answer:
     """A stored image's pixels."""
     asset = session.catalog.require_image(call.path["name"])
     session.touch(asset.kind)
+    session.used_stored_assets = session.catalog.is_stored(call.path["name"])
     return _answer(asset.to_image(), call.body, session, region=call.body.get("region"))
 
 

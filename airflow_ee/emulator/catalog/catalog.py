@@ -56,6 +56,7 @@ class Catalog:
             message = f"Image asset '{identity}' not found (does not exist or caller does not have access)."
             raise invalid(f"Image.load: {message}")
         session.touch(asset.kind)
+        session.used_stored_assets |= self.is_stored(identity)
         return asset.to_image()
 
     def load_collection(self, identity: str, session: Session) -> Collection:
@@ -73,7 +74,12 @@ class Catalog:
 
         return Collection(of_images=True, query=query, id=source.id)
 
+    def is_stored(self, name: str) -> bool:
+        """Whether an image would come from the assets that exports and uploads make."""
+        return asset_id(name).rpartition("/")[0] not in self._collections
+
     def _load_stored(self, identity: str, session: Session) -> Collection:
+        session.used_stored_assets = True
         images = self.stored.children(asset_id(identity))
         for image in images:
             session.touch(image.kind)

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -31,6 +31,7 @@ POLL_SECONDS = 0.02
 """How often a hanging request looks whether the server stops."""
 
 Handler = Callable[[Call], Answer]
+Result = TypeVar("Result")
 Abort = Callable[[tuple[str, int]], None]
 
 
@@ -218,7 +219,7 @@ class Truncated(Response):
         await send({"type": "http.response.body", "body": bytes(self.body)[: len(self.body) // 2], "more_body": True})
 
 
-def guarded(handler: Handler, call: Call) -> Answer:
+def guarded(handler: Callable[[Call], Result], call: Call) -> Result:
     """Run a handler; whatever is not the service's own refusal becomes its internal error, and is logged."""
     try:
         return handler(call)
