@@ -27,6 +27,7 @@ from airflow_ee.emulator.limits import check_payload, too_many_requests
 logger = logging.getLogger(__name__)
 
 MARKER = "x-earth-engine-emulator"
+PIECE_BYTES = 2**21
 POLL_SECONDS = 0.02
 """How often a hanging request looks whether the server stops."""
 
@@ -219,6 +220,18 @@ class Truncated(Response):
         await send({"type": "http.response.body", "body": bytes(self.body)[: len(self.body) // 2], "more_body": True})
 
 
+class Pieces(Response):
+    """A body handed to the socket piece by piece: the server then never holds a second copy of a large one."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
+        """Send the pieces, each when the one before is on its way."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        body = memoryview(bytes(self.body))
+        for start in range(0, len(body), PIECE_BYTES):
+            await send({"type": "http.response.body", "body": body[start : start + PIECE_BYTES], "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
 def guarded(handler: Callable[[Call], Result], call: Call) -> Result:
     """Run a handler; whatever is not the service's own refusal becomes its internal error, and is logged."""
     try:
@@ -252,7 +265,7 @@ def answer_response(answer: Answer, query: Mapping[str, str]) -> Response:
     """An answer as HTTP, marked with the imagery that it shows."""
     headers = {MARKER: answer.marker}
     if not answer.is_json:
-        return Response(answer.body, 200, headers, answer.content_type)
+        return Pieces(answer.body, 200, headers, answer.content_type)
     body = select_fields(answer.body, query["fields"]) if query.get("fields") else answer.body
     return json_response(body, headers=headers, pretty=query.get("prettyPrint", "true") != "false")
 
