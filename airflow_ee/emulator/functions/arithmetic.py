@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -37,13 +38,15 @@ def pairs(first: Image, second: Image, function: str) -> list[tuple[str, Band, B
     A single band meets every band of the other image. Equally many bands meet by name where both have the same names, else in
     order. The names are those of the longer image, or of the first.
     """
-    if len(second.bands) == 1 and first.bands:
+    counts = f"Got {len(first.bands)} and {len(second.bands)}."
+    if bool(first.bands) != bool(second.bands):
+        raise invalid(f"{function}: If one image has no bands, the other must also have no bands. {counts}")
+    if len(second.bands) == 1:
         return [(band.name, band, second.bands[0]) for band in first.bands]
-    if len(first.bands) == 1 and second.bands:
+    if len(first.bands) == 1:
         return [(band.name, first.bands[0], band) for band in second.bands]
     if len(first.bands) != len(second.bands):
-        counts = f"got {len(first.bands)} and {len(second.bands)}"
-        raise invalid(f"{function}: Images must have the same number of bands, or one of them a single band; {counts}.")
+        raise invalid(f"{function}: Images must have the same number of bands, or one of them a single band. {counts}")
     if set(first.names) == set(second.names):
         return [(band.name, band, second.band(band.name)) for band in first.bands]
     return [(one.name, one, two) for one, two in zip(first.bands, second.bands, strict=True)]
@@ -107,29 +110,34 @@ def interval_type(compute: Callable[[float, float], float]) -> TypeRule2:
     """The range of a result from its operands' corner values."""
 
     def rule(one: PixelType, two: PixelType) -> PixelType:
-        with np.errstate(all="ignore"):
-            corners = [float(compute(np.float64(a), np.float64(b))) for a in one.range for b in two.range]
-        known = all(np.isfinite(corners))
-        return ranged(widest(one, two), min(corners), max(corners)) if known else PixelType(_precision(one, two))
+        return _spanning(compute, one, two, widest(one, two))
 
     return rule
 
 
-def _precision(one: PixelType, two: PixelType) -> Any:
+def _spanning(compute: Callable[[float, float], float], one: PixelType, two: PixelType, precision: Any) -> PixelType:
+    with np.errstate(all="ignore"):
+        corners = [float(compute(np.float64(a), np.float64(b))) for a in one.range for b in two.range]
+    if not all(np.isfinite(corners)):
+        return DOUBLE if precision == "int" else PixelType(precision)
+    return ranged(precision, min(corners), max(corners))
+
+
+def real_type(one: PixelType, two: PixelType) -> PixelType:
+    """A real number of the operands' precision: whole numbers make floats where those hold them exactly."""
     precision = widest(one, two)
-    return "double" if precision == "int" else precision
-
-
-def quotient_type(one: PixelType, two: PixelType) -> PixelType:
-    """Whole numbers divide to floats, since a quotient is seldom whole."""
-    if widest(one, two) != "int":
-        return PixelType(widest(one, two))
+    if precision != "int":
+        return PixelType(precision)
     return FLOAT if fits_float32(one) and fits_float32(two) else DOUBLE
 
 
-def power_type(one: PixelType, two: PixelType) -> PixelType:
-    """Powers are floats."""
-    return quotient_type(one, two)
+def quotient_type(one: PixelType, two: PixelType) -> PixelType:
+    """Whole numbers divide to floats, since a quotient is seldom whole; the range is known unless 0 may divide."""
+    precision = real_type(one, two).precision
+    low, high = two.range
+    if low <= 0 <= high:
+        return PixelType(precision)
+    return _spanning(np.divide, one, two, precision)
 
 
 def whole_type(function: str) -> TypeRule2:
@@ -174,13 +182,13 @@ _BINARY: dict[str, tuple[Compute2, TypeRule2]] = {
     "multiply": (np.multiply, interval_type(np.multiply)),
     "divide": (_quotient, quotient_type),
     "mod": (_remainder, union),
-    "pow": (np.power, power_type),
+    "pow": (np.power, real_type),
     "min": (np.minimum, union),
     "max": (np.maximum, union),
     "first": (lambda one, two: np.broadcast_arrays(one, two)[0], union),
     "firstNonZero": (lambda one, two: np.where(one != 0, one, two), union),
-    "atan2": (np.arctan2, power_type),
-    "hypot": (np.hypot, power_type),
+    "atan2": (np.arctan2, real_type),
+    "hypot": (np.hypot, real_type),
     "eq": (_truth(np.equal), boolean_type),
     "neq": (_truth(np.not_equal), boolean_type),
     "lt": (_truth(np.less), boolean_type),
@@ -196,6 +204,7 @@ _BINARY: dict[str, tuple[Compute2, TypeRule2]] = {
     "rightShift": (np.right_shift, shift_type),
 }
 _OLD_NAMES = {
+    "firstNonZero": "first_nonzero",
     "bitwiseAnd": "bitwise_and",
     "bitwiseOr": "bitwise_or",
     "bitwiseXor": "bitwise_xor",
@@ -229,21 +238,58 @@ def unary_band(band: Band, compute: Compute1, type_: PixelType) -> Band:
 
 
 def _real(type_: PixelType) -> PixelType:
-    return quotient_type(type_, type_)
-
-
-def _same(type_: PixelType) -> PixelType:
-    return type_
+    return real_type(type_, type_)
 
 
 def _sized(type_: PixelType) -> PixelType:
-    high = max(abs(limit) for limit in type_.range)
-    return ranged(type_.precision, 0, high)
+    low, high = type_.range
+    least = 0 if low <= 0 <= high else min(abs(low), abs(high))
+    return ranged(type_.precision, least, max(abs(low), abs(high)))
+
+
+def _stepped(compute: Compute1) -> TypeRule1:
+    """The range of a rounded number, its precision kept."""
+
+    def rule(type_: PixelType) -> PixelType:
+        low, high = (float(compute(np.asarray(limit))) for limit in type_.range)
+        return type_ if type_.precision == "int" else ranged(type_.precision, low, high)
+
+    return rule
+
+
+def _inverted_type(type_: PixelType) -> PixelType:
+    """The smallest signed whole type that holds the input."""
+    if type_.precision != "int":
+        raise invalid("Image.bitwiseNot: Bitwise operands must be integer only.")
+    return next((each for each in _SIGNED if _holds(each, type_)), _SIGNED[-1])
+
+
+def _holds(outer: PixelType, inner: PixelType) -> bool:
+    return outer.range[0] <= inner.range[0] and inner.range[1] <= outer.range[1]
+
+
+_SIGNED = tuple(type_of_dtype(name) for name in ("int8", "int16", "int32", "int64"))
+
+
+def _bit_count(values: Values) -> Values:
+    """Ones in the two's complement of 64 bits."""
+    words = np.ascontiguousarray(values.astype(np.int64)).view(np.uint8).reshape(*values.shape, 8)
+    return np.asarray(np.unpackbits(words, axis=-1).sum(axis=-1), dtype=np.uint8)
+
+
+def _rounded(values: Values) -> Values:
+    """Halves go up."""
+    return np.floor(values + 0.5)
 
 
 def _in_real(compute: Compute1) -> Compute1:
     """Whole numbers are computed in double, so that no precision is lost on the way."""
     return lambda values: compute(values.astype(np.float64) if values.dtype.kind != "f" else values)
+
+
+def _of_fractions(compute: Compute1) -> Compute1:
+    """Whole numbers are rounded already."""
+    return lambda values: compute(values) if values.dtype.kind == "f" else values
 
 
 _UNARY: dict[str, tuple[Compute1, TypeRule1]] = {
@@ -252,15 +298,23 @@ _UNARY: dict[str, tuple[Compute1, TypeRule1]] = {
     "exp": (_in_real(np.exp), _real),
     "log": (_in_real(np.log), _real),
     "log10": (_in_real(np.log10), _real),
-    "sin": (_in_real(np.sin), _real),
-    "cos": (_in_real(np.cos), _real),
-    "tan": (_in_real(np.tan), _real),
-    "floor": (np.floor, _same),
-    "ceil": (np.ceil, _same),
-    "round": (lambda values: np.floor(values + 0.5) if values.dtype.kind == "f" else values, _same),
+    **{
+        name: (_in_real(compute), _real)
+        for name, compute in {
+            "sin": np.sin, "cos": np.cos, "tan": np.tan, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan,
+            "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "cbrt": np.cbrt,
+        }.items()
+    },
+    "erf": (_in_real(np.vectorize(math.erf, otypes=[np.float64])), _real),
+    "erfc": (_in_real(np.vectorize(math.erfc, otypes=[np.float64])), _real),
+    "floor": (_of_fractions(np.floor), _stepped(np.floor)),
+    "ceil": (_of_fractions(np.ceil), _stepped(np.ceil)),
+    "round": (_of_fractions(_rounded), _stepped(_rounded)),
     "signum": (np.sign, lambda type_: ranged(type_.precision, -1, 1)),
-    "bitwiseNot": (lambda values: np.invert(values.astype(np.int64)), lambda _type: type_of_dtype("int64")),
+    "bitwiseNot": (lambda values: np.invert(values.astype(np.int64)), _inverted_type),
+    "bitCount": (_bit_count, lambda _type: PixelType("int", 0, 64)),
     "not": (lambda values: (values == 0).astype(np.uint8), lambda _type: BOOLEAN),
-}
+}  # fmt: skip
 for _name, (_compute1, _rule1) in _UNARY.items():
     registry.add(f"Image.{_name}", unary(_compute1, _rule1))
+registry.add("Image.bitwise_not", unary(*_UNARY["bitwiseNot"]))

@@ -22,11 +22,13 @@ def load(id: str, session: Session, version: int = -1) -> Image:  # noqa: ARG001
 
 @registry.implements("Image.constant")
 def constant(value: Any) -> Image:
-    """A number, or a list of numbers with a band each."""
+    """A number, or a list of numbers with a band each: ``constant_0`` and so on."""
     if isinstance(value, Image):
         raise cannot(value, "a constant")
     image: Image = as_image(value)
-    return image
+    if not isinstance(value, list):
+        return image
+    return image.with_bands(replace(band, name=f"constant_{index}") for index, band in enumerate(image.bands))
 
 
 @registry.implements("Image.select")
@@ -82,6 +84,39 @@ def _renamed(bands: Sequence[Band], names: Sequence[Any], function: str) -> list
 def rename(input: Image, names: list[Any]) -> Image:
     """The same bands under new names."""
     return input.with_bands(_renamed(input.bands, names, "Image.rename"))
+
+
+@registry.implements("Image.regexpRename")
+def regexp_rename(input: Image, regex: str, replacement: str, all: bool = True) -> Image:
+    """Parts of band names replaced; ``$1`` stands for the first group."""
+    try:
+        pattern = re.compile(regex)
+    except re.error as problem:
+        raise invalid(f"Image.regexpRename: Invalid regex '{regex}': {problem}.") from None
+    template = re.sub(r"\$(\d+)", r"\\g<\1>", replacement.replace("\\", "\\\\"))
+    try:
+        return input.with_bands(
+            replace(band, name=pattern.sub(template, band.name, count=0 if all else 1)) for band in input.bands
+        )
+    except (re.error, IndexError):
+        raise invalid(f"Image.regexpRename: Invalid replacement '{replacement}' for '{regex}'.") from None
+
+
+@registry.implements("Image.slice")
+def slice_bands(image: Image, start: int, end: int | None = None) -> Image:
+    """Bands from one position to before another; negative ones count from the end."""
+    return image.with_bands(image.bands[start:end])
+
+
+@registry.implements("Image.cat")
+def cat(images: list[Any]) -> Image:
+    """All bands of all images, those whose name is taken with ``_1`` and so on; the rest is that of the first image."""
+    if not images:
+        return Image(())
+    whole: Image = as_image(images[0])
+    for other in images[1:]:
+        whole = add_bands(whole, as_image(other))
+    return whole
 
 
 @registry.implements("Image.addBands")

@@ -11,7 +11,7 @@ from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import unary_band
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.pixels.raster import Values
-from airflow_ee.emulator.pixels.types import PixelType, type_of_dtype
+from airflow_ee.emulator.pixels.types import DOUBLE, FLOAT, PixelType, ranged, type_of_dtype
 from airflow_ee.emulator.values.image import Band, Image
 
 _TYPES = {
@@ -28,7 +28,9 @@ _TYPES = {
 
 
 def cast_band(band: Band, type_: PixelType) -> Band:
-    """A band with its pixels in another type."""
+    """A band with its pixels in another type; real ones keep the range that was known."""
+    if type_ in (FLOAT, DOUBLE) and band.type.minimum is not None:
+        type_ = ranged(type_.precision, *band.type.range)
     return unary_band(band, lambda values: converted(values, type_), type_)
 
 

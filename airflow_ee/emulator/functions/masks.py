@@ -37,10 +37,17 @@ def _fraction(raster: Raster) -> NDArray[np.float32]:
 
 
 def _with_mask(image: Image, mask: Image) -> Image:
-    def change(raster: Raster, new: Raster) -> Raster:
-        return Raster(np.where(raster.mask > 0, raster.values, raster.values.dtype.type(0)), _fraction(new))
+    """What was masked before shows the value of its type that is nearest to zero."""
+    nearest = {id(band): np.clip(0, *band.type.range).astype(band.type.dtype) for band in image.bands}
+    masks = {id(band): other for _, band, other in pairs(image, mask, "Image.mask")}
 
-    return _masked(image, mask, "Image.mask", change)
+    def changed(band: Band) -> Band:
+        def change(raster: Raster, new: Raster) -> Raster:
+            return Raster(np.where(raster.mask > 0, raster.values, nearest[id(band)]), _fraction(new))
+
+        return band.computed(Pointwise(change, band.node, masks[id(band)].node))
+
+    return image.each(changed)
 
 
 @registry.implements("Image.updateMask")
@@ -50,11 +57,7 @@ def update_mask(image: Image, mask: Image) -> Image:
     def change(raster: Raster, new: Raster) -> Raster:
         return Raster(raster.values, raster.mask * _fraction(new))
 
-    return _masked(image, mask, "Image.updateMask", change)
-
-
-def _masked(image: Image, mask: Image, function: str, change: Callable[[Raster, Raster], Raster]) -> Image:
-    masks = {id(band): other for _, band, other in pairs(image, mask, function)}
+    masks = {id(band): other for _, band, other in pairs(image, mask, "Image.updateMask")}
     return image.each(lambda band: band.computed(Pointwise(change, band.node, masks[id(band)].node)))
 
 
@@ -126,6 +129,29 @@ def normalized_difference(input: Image, band_names: list[str] | None = None) -> 
 
     type_ = PixelType("float", -1.0, 1.0)
     return Image((joined("nd", type_, Pointwise(change, first.node, second.node), (first, second)),))
+
+
+@registry.implements("Image.blend")
+def blend(bottom: Image, top: Image) -> Image:
+    """One image laid over another: the mask of the upper one says how much of the lower one still shows."""
+    return replace(bottom, bands=tuple(_laid(*pair) for pair in pairs(bottom, top, "Image.blend")))
+
+
+def _laid(name: str, bottom: Band, top: Band) -> Band:
+    type_ = union(bottom.type, top.type)
+
+    def change(lower: Raster, upper: Raster) -> Raster:
+        shown = lower.mask * (1 - upper.mask)
+        mask = upper.mask + shown
+        total = upper.values * upper.mask.astype(np.float64) + lower.values * shown.astype(np.float64)
+        mixed = np.divide(total, mask, out=np.zeros_like(total), where=mask > 0)
+        # Where one of them shows alone its value is kept to the last bit.
+        values = np.where(upper.mask == 1, upper.values.astype(type_.dtype), mixed.astype(type_.dtype))
+        values = np.where(upper.mask == 0, lower.values.astype(type_.dtype), values)
+        return Raster(values, mask.astype(np.float32))
+
+    extent = None if top.extent is None else bottom.extent
+    return Band(name, type_, Pointwise(change, bottom.node, top.node), bottom.projection, extent)
 
 
 @registry.implements("Image.where")

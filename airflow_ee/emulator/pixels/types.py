@@ -120,6 +120,8 @@ def ranged(precision: Precision, low: float, high: float) -> PixelType:
         if low < -(2**63) or high >= 2**63 or not np.isfinite([low, high]).all():
             return DOUBLE
         return PixelType("int", int(low), int(high))
-    if np.isfinite([low, high]).all():
-        return PixelType(precision, float(low), float(high))
-    return PixelType(precision)
+    if not np.isfinite([low, high]).all():
+        return PixelType(precision)
+    if precision == "float":  # the limits are pixels' values too
+        low, high = float(np.float32(low)), float(np.float32(high))
+    return PixelType(precision, float(low), float(high))

@@ -89,7 +89,11 @@ class Image:
         seen: set[str] = set()
         for band in chosen:
             if band.name in seen:
-                raise invalid(f"Image.rename: Duplicate band name '{band.name}'.")
+                existing = ", ".join(name for name in dict.fromkeys(each.name for each in chosen) if name in seen)
+                raise invalid(
+                    f"Image.rename: Can't add a band named '{band.name}' to image because a band with this name already "
+                    f"exists. Existing bands: [{existing}]."
+                )
             seen.add(band.name)
         if len(chosen) > MAX_BANDS:
             raise invalid(f"Image: {len(chosen)} bands are too many (maximum {MAX_BANDS}).")
