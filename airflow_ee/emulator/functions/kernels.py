@@ -124,10 +124,15 @@ for _name, _matrix in _EDGES.items():
 
 @registry.implements("Kernel.fixed")
 def fixed_kernel(
-    weights: list[Any], width: int = -1, height: int = -1, x: int = -1, y: int = -1, normalize: bool = False
+    width: int = -1,
+    height: int = -1,
+    weights: list[Any] | None = None,
+    x: int = -1,
+    y: int = -1,
+    normalize: bool = False,
 ) -> Kernel:
     """Weights by hand, row by row; the focus is in the middle unless told otherwise."""
-    matrix = _matrix_of(weights)
+    matrix = _matrix_of(weights or [])
     for name, given, found in (("width", width, matrix.shape[1]), ("height", height, matrix.shape[0])):
         if given not in (-1, found):
             raise invalid(f"Kernel.fixed: '{name}' is {given}, but the weights have {found}.")

@@ -111,27 +111,33 @@ def _moving_type(output: Output, type_: PixelType) -> PixelType:
 
 def _strips(padded: Padded, output: Output, weights: Weights, input_weight: str) -> tuple[Array, NDArray[np.float32]]:
     """The reducer over all neighbours, a few rows at once; the second array says where it had any."""
-    cells = weights.cells
+    cells, seen = weights.cells, [padded.shifted(row, col) for row, col, _ in weights.cells]
     height, width = padded.shifted(0, 0).values.shape
     found, valid = np.zeros((height, width)), np.zeros((height, width), np.float32)
     step = max(1, STACK_CELLS // max(1, len(cells) * width))
+    empty = 0.0 if output.empty is None else output.empty
     for top in range(0, height if cells else 0, step):
         rows = slice(top, top + step)
-        seen = [padded.shifted(row, col) for row, col, _ in cells]
-        mask = np.stack([each.mask[rows] for each in seen]).astype(np.float64)
-        values = np.where(mask > 0, np.stack([each.values[rows] for each in seen]), 0).astype(np.float64)
+        mask = _side_by_side([each.mask[rows] for each in seen])
+        values = np.where(mask > 0, _side_by_side([each.values[rows] for each in seen]), 0.0)
         used = output.weights(_input_weights(mask, np.array([each[2] for each in cells]), input_weight))
         some = (used != 0).any(axis=0)
-        empty = 0.0 if output.empty is None else output.empty
-        found[rows] = np.where(some, output.reduce(values, used), empty)
-        valid[rows] = some | (output.empty is not None)
+        shape = found[rows].shape
+        found[rows] = np.where(some, output.reduce(values, used), empty)[: found[rows].size].reshape(shape)
+        valid[rows] = (some | (output.empty is not None))[: found[rows].size].reshape(shape)
     return found, valid
+
+
+def _side_by_side(parts: list[NDArray[Any]]) -> Array:
+    """A row for each neighbour. Two pixels at least: numpy sums a lone one in another order, and tiles would show."""
+    stacked = np.stack(parts).astype(np.float64).reshape(len(parts), -1)
+    return stacked if stacked.shape[1] > 1 else np.repeat(stacked, 2, axis=1)
 
 
 def _input_weights(mask: Array, kernel: Array, kind: str) -> Array:
     if kind == "mask":
         return mask
-    shares = np.broadcast_to(kernel[:, None, None], mask.shape)
+    shares = np.broadcast_to(kernel[:, None], mask.shape)
     return np.where(mask > 0, shares if kind == "kernel" else np.minimum(mask, shares), 0.0)
 
 

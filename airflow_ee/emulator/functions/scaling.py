@@ -57,10 +57,10 @@ def _image_of(type_: PixelType, compute: Callable[[Values], Values]) -> PixelTyp
 
 
 @registry.implements("Image.polynomial")
-def polynomial(input: Image, coefficients: list[Any]) -> Image:
+def polynomial(image: Image, coefficients: list[Any]) -> Image:
     """A polynomial of each value; the constant term comes first."""
     terms = [float(as_number(each)) for each in coefficients]
-    return input.each(lambda band: unary_band(band, lambda values: _horner(values.astype(np.float64), terms), DOUBLE))
+    return image.each(lambda band: unary_band(band, lambda values: _horner(values.astype(np.float64), terms), DOUBLE))
 
 
 def _horner(values: Values, terms: list[float]) -> Values:
