@@ -9,13 +9,18 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
 from airflow_ee.emulator.catalog.mounts import MountError
+from airflow_ee.emulator.clock import ShiftedClock
 from airflow_ee.emulator.compute.service import CACHE_BYTES, ComputeOptions
 from airflow_ee.emulator.emulator import Emulator
+from airflow_ee.emulator.errors import EmulatorError
 from airflow_ee.emulator.functions import registry
+from airflow_ee.emulator.http.plan import RANDOM_FAULTS
+from airflow_ee.emulator.values.dates import parse_time
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,8 +35,30 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--pending-seconds", type=float, default=0.2, help="how long operations wait")
     options.add_argument("--running-seconds", type=float, default=0.5, help="how long operations run at least")
     options.add_argument("--latency-seconds", type=float, default=0.0, help="added to every answer")
-    options.add_argument("--max-concurrent-requests", type=int, default=40, help="beyond it 429; 0 for no limit")
-    options.add_argument("--requests-per-second", type=float, help="beyond it 429 (default: no limit)")
+    options.add_argument("--bandwidth-bytes-per-second", type=float, help="of all answers together (default: no limit)")
+    options.add_argument(
+        "--max-concurrent-requests",
+        type=int,
+        default=40,
+        help="open requests of a project and host, beyond it 429; 0 for no limit",
+    )
+    options.add_argument(
+        "--requests-per-second",
+        type=float,
+        default=100,
+        help="starts of a project in any second, beyond it 429; 0 for no limit",
+    )
+    options.add_argument("--high-volume-port", type=int, default=0, help="port of the second host; 0 takes a free one")
+    options.add_argument(
+        "--require-token", action="append", default=[], metavar="TOKEN[=SCOPE,SCOPE]", help="may be repeated"
+    )
+    options.add_argument("--require-key", action="append", default=[], metavar="KEY", help="API key; may be repeated")
+    options.add_argument("--fault-rate", type=float, default=0.0, help="share of calls that go wrong by chance")
+    options.add_argument("--fault-seed", type=int, help="makes chance repeatable")
+    options.add_argument(
+        "--fault-kinds", nargs="+", default=list(RANDOM_FAULTS), metavar="FAULT", help="what goes wrong by chance"
+    )
+    options.add_argument("--start-time", type=_moment, help="the time that the emulator's clock starts with")
     options.add_argument("--duplicate-request-id", choices=["error", "same"], default="error")
     options.add_argument("--unknown-asset-status", type=int, choices=[403, 404], default=404)
     options.add_argument(
@@ -48,6 +75,13 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--seed", type=int, help="makes operation ids repeatable")
     options.add_argument("--list-functions", action="store_true", help="print the functions evaluated, and stop")
     return options
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return parse_time(text)
+    except EmulatorError as problem:
+        raise argparse.ArgumentTypeError(str(problem)) from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,12 +102,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             running_seconds=options.running_seconds,
             latency_seconds=options.latency_seconds,
             max_concurrent_requests=options.max_concurrent_requests or None,
-            requests_per_second=options.requests_per_second,
+            bandwidth_bytes_per_second=options.bandwidth_bytes_per_second,
+            requests_per_second=options.requests_per_second or None,
+            high_volume_port=options.high_volume_port,
+            tokens=options.require_token,
+            keys=options.require_key,
+            fault_rate=options.fault_rate,
+            fault_seed=options.fault_seed,
+            fault_kinds=options.fault_kinds,
+            clock=ShiftedClock(options.start_time),
             duplicate_request_id=options.duplicate_request_id,
             unknown_asset_status=options.unknown_asset_status,
             compute=ComputeOptions(options.processes, options.cache_bytes, options.fixed_payload),
         )
-    except (MountError, OSError) as problem:
+    except (MountError, OSError, ValueError, EmulatorError) as problem:
         sys.stderr.write(f"error: {problem}\n")
         return 2
     return serve(emulator)

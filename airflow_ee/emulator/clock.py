@@ -22,6 +22,28 @@ class SystemClock:
         return datetime.now(UTC)
 
 
+class ShiftedClock:
+    """The machine's own time, from another moment on, and pushed on when asked to.
+
+    >>> ShiftedClock(datetime(2024, 3, 1, tzinfo=UTC)).now().year
+    2024
+    """
+
+    def __init__(self, start: datetime | None = None) -> None:
+        self._shift = timedelta() if start is None else start - datetime.now(UTC)
+        self._lock = threading.Lock()
+
+    def now(self) -> datetime:
+        """The present moment."""
+        with self._lock:
+            return datetime.now(UTC) + self._shift
+
+    def advance(self, seconds: float) -> None:
+        """Move on, over and above the time that passes."""
+        with self._lock:
+            self._shift += timedelta(seconds=seconds)
+
+
 class ManualClock:
     """A time that only moves when told to.
 

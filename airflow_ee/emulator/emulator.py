@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,16 +14,22 @@ from airflow_ee.emulator.api.calls import Answer, Call
 from airflow_ee.emulator.api.operations import Operations
 from airflow_ee.emulator.catalog.mounts import MountError
 from airflow_ee.emulator.catalog.recipe import CatalogRecipe
-from airflow_ee.emulator.clock import Clock, SystemClock
+from airflow_ee.emulator.clock import Clock, ManualClock, ShiftedClock
 from airflow_ee.emulator.compute.service import ComputeOptions, PixelService
+from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.exports.life import DuplicateRule, Durations, OperationLife
 from airflow_ee.emulator.exports.store import FileOperationStore
 from airflow_ee.emulator.exports.work import ExportWork
 from airflow_ee.emulator.functions import registry
-from airflow_ee.emulator.http.app import Application, Handler
+from airflow_ee.emulator.http.admission import Host
+from airflow_ee.emulator.http.app import Application, Conditions, Handler, Sockets
+from airflow_ee.emulator.http.control import Control
+from airflow_ee.emulator.http.credentials import Credentials
 from airflow_ee.emulator.http.journal import RecordedRequest
+from airflow_ee.emulator.http.plan import RANDOM_FAULTS, Chance
 from airflow_ee.emulator.http.server import Connections, Server
 from airflow_ee.emulator.session import Session
+from airflow_ee.emulator.values.dates import timestamp
 
 _METHODS: dict[str, Callable[[Call, Session], Answer]] = {
     "algorithms.list": discovery.list_algorithms,
@@ -52,8 +59,16 @@ class Emulator:
         How long an operation stays in each state at least, by the clock.
     latency_seconds
         Added to every answer.
+    bandwidth_bytes_per_second
+        How fast answers go out, all of them together.
     max_concurrent_requests, requests_per_second
-        Beyond these requests are answered with 429; None for no limit.
+        Open requests for each host, starts in any second, both for each project: beyond these 429; None for no limit.
+    high_volume_port
+        Where the second host listens; port 0 takes a free one.
+    tokens, keys
+        Access tokens (with the scopes of each, or as texts) and API keys; with neither, none is asked for.
+    fault_rate, fault_seed, fault_kinds
+        The share of calls that go wrong by chance, the seed of chance, and what goes wrong.
     duplicate_request_id
         What a repeated requestId gets: an ``error``, or the ``same`` operation. Google's answer is not documented.
     unknown_asset_status
@@ -82,15 +97,22 @@ class Emulator:
         running_seconds: float = 0.5,
         cancelling_seconds: float = 0.1,
         latency_seconds: float = 0.0,
+        bandwidth_bytes_per_second: float | None = None,
         max_concurrent_requests: int | None = 40,
-        requests_per_second: float | None = None,
+        requests_per_second: float | None = 100.0,
+        high_volume_port: int = 0,
+        tokens: Mapping[str, Iterable[str]] | Iterable[str] = (),
+        keys: Iterable[str] = (),
+        fault_rate: float = 0.0,
+        fault_seed: int | None = None,
+        fault_kinds: Sequence[str] = RANDOM_FAULTS,
         duplicate_request_id: DuplicateRule = "error",
         unknown_asset_status: int = 404,
         compute: ComputeOptions | None = None,
     ) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="earth-engine-") if root is None else None
         self.root = Path(self._scratch.name if self._scratch is not None else root or "")
-        self.clock: Clock = clock or SystemClock()
+        self.clock: Clock = clock or ShiftedClock()
         recipe = CatalogRecipe.of_texts(catalogs, self.root, unknown_asset_status=unknown_asset_status)
         store = recipe.store()
         try:
@@ -108,16 +130,33 @@ class Emulator:
             seed=seed,
         )
         self._compute = PixelService(compute or ComputeOptions(), recipe, self._session)
-        connections = Connections()
         self._app = Application(
             self._handlers(),
-            state=self.state,
-            abort=connections.abort,
-            max_concurrent_requests=max_concurrent_requests,
-            requests_per_second=requests_per_second,
-            latency_seconds=latency_seconds,
+            sockets=Sockets(abort=self._abort, host=self._host_of),
+            conditions=Conditions(
+                max_concurrent_requests=max_concurrent_requests,
+                requests_per_second=requests_per_second,
+                latency_seconds=latency_seconds,
+                bandwidth_bytes_per_second=bandwidth_bytes_per_second,
+                chance=Chance(fault_rate, fault_seed, tuple(fault_kinds)),
+                credentials=Credentials.of(tokens, keys),
+            ),
+            control=partial(Control, state=self.state, advance=self._advance),
         )
-        self._server = Server(self._app, connections, host=host, port=port)
+        self._connections = Connections()
+        self._server = Server(self._app, self._connections, host=host, port=port, high_volume_port=high_volume_port)
+
+    def _abort(self, peer: tuple[str, int], reset: bool) -> None:
+        self._connections.abort(peer, reset)
+
+    def _host_of(self, scope: Mapping[str, Any], host_header: str) -> Host:
+        return self._server.host_of(scope, host_header)
+
+    def _advance(self, seconds: float) -> str:
+        if not isinstance(self.clock, ManualClock | ShiftedClock):
+            raise invalid("this emulator's clock cannot be moved")
+        self.clock.advance(seconds)
+        return timestamp(self.clock.now())
 
     def _session(self) -> Session:
         return Session(self.catalog, registry, self.clock.now())
@@ -144,6 +183,11 @@ class Emulator:
         return self._server.url
 
     @property
+    def high_volume_url(self) -> str:
+        """Where clients find the high-volume host, which has open requests of its own."""
+        return self._server.high_volume_url
+
+    @property
     def calls(self) -> list[str]:
         """Names of the API methods called so far."""
         return self._app.journal.calls
@@ -164,6 +208,16 @@ class Emulator:
         return self._compute.pids
 
     @property
+    def standing(self) -> dict[str, list[str]]:
+        """Scripted rules that hold until they are cleared."""
+        return self._app.faults.standing
+
+    @property
+    def happened(self) -> list[tuple[str, str]]:
+        """Method and text of every fault so far."""
+        return self._app.faults.happened
+
+    @property
     def operations(self) -> list[dict[str, Any]]:
         """Every operation as REST shows it, oldest first."""
         return [operation.as_json() for operation in self._operations.all()]
@@ -172,9 +226,13 @@ class Emulator:
         """Aim faults at the next calls of an API method, one each, in order."""
         self._app.faults.add(method, faults)
 
+    def clear_faults(self, method: str | None = None) -> None:
+        """Forget scripted faults and standing rules, of one method or of all."""
+        self._app.faults.clear(method)
+
     def state(self) -> dict[str, Any]:
         """What ``GET /emulator/state`` shows."""
-        return {"calls": self.calls, "pending": self.pending, "operations": self.operations}
+        return {"calls": self.calls, **self._app.faults.as_json(), "operations": self.operations}
 
     def start(self) -> Self:
         """Serve until :meth:`stop`."""

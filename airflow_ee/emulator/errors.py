@@ -16,19 +16,27 @@ HTTP_STATUS = {
     "PERMISSION_DENIED": 403,
     "NOT_FOUND": 404,
     "ALREADY_EXISTS": 409,
+    "ABORTED": 409,
     "RESOURCE_EXHAUSTED": 429,
     "INTERNAL": 500,
     "UNIMPLEMENTED": 501,
+    "BAD_GATEWAY": 502,
     "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
 }
+_SHOWN = {"BAD_GATEWAY": "UNAVAILABLE"}
+"""google.rpc has no word for a 502."""
+
 RPC_NUMBER = {
     "CANCELLED": 1,
     "INVALID_ARGUMENT": 3,
+    "DEADLINE_EXCEEDED": 4,
     "NOT_FOUND": 5,
     "ALREADY_EXISTS": 6,
     "PERMISSION_DENIED": 7,
     "RESOURCE_EXHAUSTED": 8,
     "FAILED_PRECONDITION": 9,
+    "ABORTED": 10,
     "UNIMPLEMENTED": 12,
     "INTERNAL": 13,
     "UNAVAILABLE": 14,
@@ -59,7 +67,11 @@ class EmulatorError(Exception):
 
     def body(self) -> dict[str, Any]:
         """The JSON body of an HTTP error answer."""
-        error: dict[str, Any] = {"code": self.http_status, "message": self.message, "status": self.code}
+        error: dict[str, Any] = {
+            "code": self.http_status,
+            "message": self.message,
+            "status": _SHOWN.get(self.code, self.code),
+        }
         if self.details:
             error["details"] = [dict(detail) for detail in self.details]
         return {"error": error}

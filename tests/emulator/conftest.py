@@ -17,6 +17,8 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 MODIS_IMAGES = DATA / "mod13q1_mato_grosso" / "images"
 FIELD_IMAGES = DATA / "sentinel2_field" / "images"
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
+UNHURRIED = {"requests_per_second": None}
+"""Tests ask faster than the service allows; its limit has tests of its own."""
 
 
 class Rest:
@@ -103,19 +105,20 @@ def mounted():
     """The real images as two collections; MOD13Q1's id is taken over."""
     if not DATA.is_dir():
         pytest.skip("the real images are not beside this checkout")
-    with Emulator(catalogs={"MODIS/061/MOD13Q1": MODIS_IMAGES, "local/field": FIELD_IMAGES}) as running:
+    with Emulator(catalogs={"MODIS/061/MOD13Q1": MODIS_IMAGES, "local/field": FIELD_IMAGES}, **UNHURRIED) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def simulated():
-    with Emulator(clock=ManualClock(NOW)) as running:
+    with Emulator(clock=ManualClock(NOW), **UNHURRIED) as running:
         yield running
 
 
 @pytest.fixture
 def emulator(tmp_path):
-    with Emulator(root=tmp_path, seed=1, pending_seconds=0, running_seconds=0, cancelling_seconds=0) as running:
+    at_once = {"pending_seconds": 0, "running_seconds": 0, "cancelling_seconds": 0}
+    with Emulator(root=tmp_path, seed=1, **at_once, **UNHURRIED) as running:
         yield running
 
 

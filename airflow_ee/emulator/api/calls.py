@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_ee.emulator.errors import invalid
+from airflow_ee.emulator.errors import EmulatorError, invalid
+
+_TOKEN_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SizeRule:
+    """A scripted refusal of every request for more than so many pixels."""
+
+    pixels: int
+    message: str
+
+
+class SizeRefusal(EmulatorError):
+    """What a :class:`SizeRule` answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +34,7 @@ class Call:
     path: Mapping[str, str]
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] = field(default_factory=dict)
+    size_rules: tuple[SizeRule, ...] = ()
 
     @property
     def project(self) -> str:
@@ -29,9 +47,15 @@ class Call:
         text = self.query.get(name)
         if not text:
             return default
-        if not text.isdigit():
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise invalid(f"Invalid value at '{name}' (TYPE_INT32), \"{text}\"")
         return int(text)
+
+    def check_size(self, pixels: int) -> None:
+        """Refuse what a scripted rule finds too large."""
+        for rule in self.size_rules:
+            if pixels > rule.pixels:
+                raise SizeRefusal("INVALID_ARGUMENT", rule.message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +65,7 @@ class Answer:
     body: Any
     marker: str = "true"
     content_type: str = "application/json; charset=UTF-8"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_json(self) -> bool:
@@ -49,15 +74,44 @@ class Answer:
 
 
 def page(items: list[Any], call: Call, *, default_size: int) -> tuple[list[Any], str | None]:
-    """The part of a list that ``pageSize`` and ``pageToken`` ask for, and the token of the next part."""
-    size = min(call.whole("pageSize", default_size) or default_size, default_size)
-    token = call.query.get("pageToken", "")
-    start = _start_of(token) if token else 0
+    """The part of a list that ``pageSize`` and ``pageToken`` ask for, and the token of the next part.
+
+    Both may come in the query or in the body. A token is only good for the list that it was made for.
+    """
+    asked = call.body.get("pageSize") or call.whole("pageSize", default_size) or default_size
+    if asked < 0:
+        raise invalid(f"Invalid value at 'page_size' (TYPE_INT32), {asked}")
+    size = min(asked, default_size)
+    token = call.body.get("pageToken") or call.query.get("pageToken", "")
+    seal = _seal(call)
+    start = _start_of(token, seal) if token else 0
     rest = start + size < len(items)
-    return items[start : start + size], f"p{start + size}" if rest else None
+    return items[start : start + size], _token(start + size, seal) if rest else None
 
 
-def _start_of(token: str) -> int:
-    if not token.startswith("p") or not token[1:].isdigit():
-        raise invalid(f"Invalid page token: {token}")
-    return int(token[1:])
+def _seal(call: Call) -> str:
+    """What identifies a list: everything that was asked except for the page."""
+    left_out = ("pageSize", "pageToken", "key", "access_token", "oauth_token", "prettyPrint", "fields", "alt")
+    query = {name: value for name, value in call.query.items() if name not in left_out}
+    body = {name: value for name, value in call.body.items() if name not in (*left_out, "workloadTag")}
+    text = json.dumps([call.method, dict(call.path), query, body], sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def _token(start: int, seal: str) -> str:
+    text = json.dumps([_TOKEN_VERSION, start, seal], separators=(",", ":"))
+    check = hashlib.sha256(text.encode()).digest()[:6]
+    return base64.urlsafe_b64encode(check + text.encode()).decode().rstrip("=")
+
+
+def _start_of(token: str, seal: str) -> int:
+    try:
+        raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        check, text = raw[:6], raw[6:]
+        version, start, sealed = json.loads(text)
+    except (ValueError, TypeError):
+        raise invalid(f"Invalid page token: {token[:200]}") from None
+    good = check == hashlib.sha256(text).digest()[:6] and (version, sealed) == (_TOKEN_VERSION, seal)
+    if not good or not isinstance(start, int) or start < 0:
+        raise invalid(f"Invalid page token: {token[:200]}")
+    return start

@@ -25,7 +25,7 @@ def get_pixels(call: Call, session: Session) -> Answer:
     asset = session.catalog.require_image(call.path["name"])
     session.touch(asset.kind)
     session.used_stored_assets = session.catalog.is_stored(call.path["name"])
-    return _answer(asset.to_image(), call.body, session, region=call.body.get("region"))
+    return _answer(asset.to_image(), call, session, region=call.body.get("region"))
 
 
 def compute_pixels(call: Call, session: Session) -> Answer:
@@ -35,10 +35,11 @@ def compute_pixels(call: Call, session: Session) -> Answer:
     image = session.evaluate(call.body["expression"])
     if not isinstance(image, Image):
         raise invalid("Expression must evaluate to an image.")
-    return _answer(image, call.body, session, region=None)
+    return _answer(image, call, session, region=None)
 
 
-def _answer(image: Image, body: Mapping[str, Any], session: Session, region: Mapping[str, Any] | None) -> Answer:
+def _answer(image: Image, call: Call, session: Session, region: Mapping[str, Any] | None) -> Answer:
+    body = call.body
     file_format = body.get("fileFormat", "AUTO_JPEG_PNG")
     if file_format not in _SERVED:
         raise field_violation("file_format", f"Unsupported file format for pixels: {file_format}.")
@@ -48,6 +49,7 @@ def _answer(image: Image, body: Mapping[str, Any], session: Session, region: Map
     if body.get("visualizationOptions"):
         chosen = _visualized(chosen, body["visualizationOptions"])
     check_pixels(grid.width, grid.height, chosen.bands)
+    call.check_size(grid.width * grid.height)
     content, content_type = encoded(chosen.bands, grid, file_format)
     return Answer(content, session.marker, content_type)
 

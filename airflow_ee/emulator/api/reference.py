@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -17,13 +19,18 @@ _VERSIONS = {"/v1/": "(?:v1|v1beta|v1alpha)", "/v1alpha/": "v1alpha"}
 _OPAQUE = {"Expression", "Struct", "Any", "value", "ValueNode"}
 """Checked by whoever reads them."""
 
+_OBJECTS = {"Expression": "google.earthengine.v1.Expression", "Struct": "google.protobuf.Struct"}
+"""Opaque, but an object in any case."""
+
 _WRAPPED = {
+    "gamma",
     "maxPixels",
     "maxPixelsPerFrame",
     "maxSizeBytes",
     "maxVertices",
     "maxMaskedRatio",
     "maxWorkers",
+    "opacity",
     "priority",
     "tileSize",
 }
@@ -47,7 +54,11 @@ class Method:
     http: str
     pattern: re.Pattern[str]
     request: str | None
-    query: Mapping[str, str]
+    query: Mapping[str, Any]
+    id: str = ""
+    """With ``projects.``, as the discovery document names it."""
+    scopes: tuple[str, ...] = ()
+    """The OAuth scopes that allow it, without the part that all have in common; one of them is enough."""
 
 
 @cache
@@ -61,7 +72,15 @@ def _reference() -> dict[str, Any]:
 def methods() -> tuple[Method, ...]:
     """Every method of the reference."""
     return tuple(
-        Method(_short(name), entry["http"], _pattern(entry["path"]), entry["request"], entry["query"])
+        Method(
+            _short(name),
+            entry["http"],
+            _pattern(entry["path"]),
+            entry["request"],
+            entry["query"],
+            f"earthengine.{name}",
+            tuple(entry.get("scopes", ())),
+        )
         for name, entry in _reference()["methods"].items()
     )
 
@@ -89,19 +108,45 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def _variable(name: str, template: str) -> str:
-    inner = re.escape(template).replace(r"\*\*", "[^:]+").replace(r"\*", "[^/:]+")
+    inner = re.escape(template).replace(r"\*\*", "[^:]*").replace(r"\*", "[^/:]+")
     if name in ("zoom", "x", "y"):
         inner = "[^/]+"
     return f"(?P<{name.replace('.', '_')}>{inner})"
 
 
 def find(http: str, path: str) -> tuple[Method, dict[str, str]] | None:
-    """The method that a request means, with its path parameters."""
+    """The method that a request means, with its path parameters; HEAD asks what GET would answer."""
+    verb = "GET" if http == "HEAD" else http
     for method in methods():
-        match = method.pattern.fullmatch(path) if method.http == http else None
+        match = method.pattern.fullmatch(path) if method.http == verb else None
         if match:
             return method, match.groupdict()
     return None
+
+
+def allowed(path: str) -> list[str]:
+    """The HTTP verbs of a path."""
+    verbs = {method.http for method in methods() if method.pattern.fullmatch(path)}
+    return sorted(verbs | ({"HEAD"} if "GET" in verbs else set()))
+
+
+_STANDARD_QUERY = {
+    "$.xgafv", "$alt", "$fields", "$key", "$prettyPrint", "$userProject", "access_token", "alt", "callback", "fields",
+    "key", "oauth_token", "prettyPrint", "quotaUser", "upload_protocol", "uploadType", "userProject",
+}  # fmt: skip
+
+
+def check_query(method: Method, query: Mapping[str, str]) -> None:
+    """Refuse a query parameter that the method does not know."""
+    for name in query:
+        if name not in _STANDARD_QUERY and _camel(name) not in method.query and "." not in name:
+            reason = f"Cannot bind query parameter. Field '{name}' could not be found in request message."
+            raise field_violation("", f'Invalid JSON payload received. Unknown name "{name}": {reason}')
+    alt = query.get("alt") or query.get("$alt") or "json"
+    if alt == "proto":
+        raise EmulatorError("INVALID_ARGUMENT", "alt=proto is not emulated")
+    if alt not in ("json", "media"):
+        raise field_violation("alt", f"Invalid value \"{alt}\" for parameter 'alt'.")
 
 
 def check(message: str, body: Any, path: str = "") -> dict[str, Any]:
@@ -111,9 +156,10 @@ def check(message: str, body: Any, path: str = "") -> dict[str, Any]:
     fields = _reference()["messages"][message]
     checked: dict[str, Any] = {}
     taken: dict[str, str] = {}
-    for name, value in body.items():
+    for given, value in body.items():
+        name = given if given in fields else _camel(given)
         if name not in fields:
-            raise _unknown(name, path)
+            raise _unknown(given, path)
         if value is None:
             continue
         _claim_oneof(fields[name].get("oneof"), name, path, taken)
@@ -135,6 +181,8 @@ def _field(name: str, field: Mapping[str, Any], value: Any, path: str) -> Any:
     if name in _WRAPPED and isinstance(value, Mapping) and set(value) <= {"value"}:
         value = value.get("value", 0)
     if field.get("map"):
+        if not isinstance(value, Mapping):
+            raise _bad_value(path, field["type"], value)
         return {key: _single(name, field, each, f"{path}[{key}]") for key, each in value.items()}
     if field.get("repeated"):
         if not isinstance(value, list):
@@ -149,6 +197,8 @@ def _single(name: str, field: Mapping[str, Any], value: Any, path: str) -> Any:
         return _enum(field["enum"], value, path)
     if kind in _reference()["messages"] and kind not in _OPAQUE:
         return check(kind, value, path)
+    if kind in _OBJECTS and not isinstance(value, Mapping):
+        raise _bad_value(path, f"type.googleapis.com/{_OBJECTS[kind]}", value, quoted=False)
     if kind == "string" and name in _INT64:
         return _number(value, "TYPE_INT64", path)
     if kind in _SCALARS:
@@ -159,34 +209,54 @@ def _single(name: str, field: Mapping[str, Any], value: Any, path: str) -> Any:
     return value
 
 
+_DECIMAL = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,4})?")
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_LONGEST_NUMBER = 400
+_LARGEST = {"TYPE_INT32": 2**31, "TYPE_INT64": 2**63}
+
+
 def _number(value: Any, label: str, path: str) -> float:
     """Numbers may come as text; whole ones stay whole."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise _bad_value(path, label, value, quoted=False) from None
-    if label != "TYPE_DOUBLE":
-        if not number.is_integer():
-            raise _bad_value(path, label, value, quoted=False)
-        return int(value) if isinstance(value, int | str) else int(number)
-    return number
+    if label == "TYPE_DOUBLE" and value in _NOT_FINITE:
+        return _NOT_FINITE[value]
+    text = value if isinstance(value, str) else repr(value)
+    is_number = isinstance(value, int | float | str) and not isinstance(value, bool)
+    if not is_number or len(text) > _LONGEST_NUMBER or not _DECIMAL.fullmatch(text):
+        raise _bad_value(path, label, value, quoted=False)
+    exact = Decimal(text)
+    if label == "TYPE_DOUBLE":
+        return float(exact)
+    if not -_LARGEST[label] <= exact < _LARGEST[label] or exact != int(exact):
+        raise _bad_value(path, label, value, quoted=False)
+    return int(exact)
 
 
 def _enum(enum: str, value: Any, path: str) -> str:
     values = _reference()["enums"].get(enum)
-    if values is not None and value not in values:
+    if values is None:
+        return str(value)
+    if not isinstance(value, str) or value not in values:
         raise _bad_value(path, enum, value)
-    return str(value)
+    return value
 
 
 def _bad_value(path: str, kind: str, value: Any, *, quoted: bool = True) -> EmulatorError:
     label = f"type.googleapis.com/google.earthengine.v1.{kind}" if quoted else kind
-    return field_violation(path, f"Invalid value at '{path}' ({label}), {json.dumps(value)}")
+    return field_violation(path, f"Invalid value at '{path}' ({label}), {json.dumps(value)[:1000]}")
 
 
 def _unknown(name: str, path: str) -> EmulatorError:
     place = f" at '{path}'" if path else ""
     return field_violation(path, f'Invalid JSON payload received. Unknown name "{name}"{place}: Cannot find field.')
+
+
+def _camel(name: str) -> str:
+    """The JSON name of a field, which may also be called as the protocol buffers call it.
+
+    >>> _camel("file_format")
+    'fileFormat'
+    """
+    return re.sub(r"_([a-z0-9])", lambda match: match[1].upper(), name)
 
 
 def _join(path: str, name: str) -> str:

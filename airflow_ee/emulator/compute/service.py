@@ -59,6 +59,8 @@ class PixelService:
             return self._fixed_answer(call)
         session = self._new_session()
         job = Job(call, session.now)
+        if call.size_rules:  # scripted refusals are counted here, and are no part of what the cache knows
+            return run(job, session).answer
         key = _key(job)
         known = self._cache.get(key)
         if known is not None:

@@ -1,39 +1,67 @@
-"""The ASGI application: finds the method, applies scripted faults, runs the work on a thread, writes the answer."""
+"""The ASGI application: finds the method, applies faults and limits, runs the work on a thread, writes the answer."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-import time
-from collections import deque
+import math
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from airflow_ee.emulator.api import reference
-from airflow_ee.emulator.api.calls import Answer, Call
-from airflow_ee.emulator.api.discovery import discovery_document
+from airflow_ee.emulator.api.calls import Answer, Call, SizeRefusal
 from airflow_ee.emulator.errors import EmulatorError, field_violation, invalid, unimplemented
-from airflow_ee.emulator.http.faults import Fault, FaultPlan
-from airflow_ee.emulator.http.fields import select_fields
+from airflow_ee.emulator.http.admission import Admission, Host
+from airflow_ee.emulator.http.answers import MARKER, Link, Throttled, answer_response, error_response
+from airflow_ee.emulator.http.control import Control
+from airflow_ee.emulator.http.credentials import Credentials
+from airflow_ee.emulator.http.faults import Fault
 from airflow_ee.emulator.http.journal import Journal, RecordedRequest, readable
-from airflow_ee.emulator.limits import check_payload, too_many_requests
+from airflow_ee.emulator.http.plan import Chance, FaultPlan
+from airflow_ee.emulator.http.spoil import BEFORE, spoiled
+from airflow_ee.emulator.limits import check_payload
 
 logger = logging.getLogger(__name__)
 
-MARKER = "x-earth-engine-emulator"
-PIECE_BYTES = 2**21
+BODY_SECONDS = 60.0
+"""How long a client may take to send a body."""
+
 POLL_SECONDS = 0.02
 """How often a hanging request looks whether the server stops."""
 
 Handler = Callable[[Call], Answer]
 Result = TypeVar("Result")
-Abort = Callable[[tuple[str, int]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What a server asks of its clients, and how well it treats them."""
+
+    max_concurrent_requests: int | None = 40
+    """For each host and project; None for no limit."""
+    requests_per_second: float | None = 100.0
+    """Starts in any second, for each project; None for no limit."""
+    latency_seconds: float = 0.0
+    bandwidth_bytes_per_second: float | None = None
+    chance: Chance = field(default_factory=Chance)
+    credentials: Credentials = field(default_factory=Credentials)
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """What only the server knows of connections."""
+
+    abort: Callable[[tuple[str, int], bool], None]
+    """Cut the connection of a client's address; with True by a reset."""
+    host: Callable[[Mapping[str, Any], str], Host]
+    """Which of the two hosts a request came to, from its ASGI scope and its Host header."""
 
 
 class Application:
@@ -43,25 +71,25 @@ class Application:
         self,
         handlers: Mapping[str, Handler],
         *,
-        state: Callable[[], dict[str, Any]],
-        abort: Abort,
-        max_concurrent_requests: int | None = 40,
-        requests_per_second: float | None = None,
-        latency_seconds: float = 0.0,
-        threads: int = 48,
+        sockets: Sockets,
+        conditions: Conditions,
+        control: Callable[[FaultPlan, Journal], Control],
+        threads: int = 96,
     ) -> None:
-        self.faults = FaultPlan()
+        self.faults = FaultPlan(conditions.chance)
         self.journal = Journal()
         self.stopping = False
         self._handlers = handlers
-        self._state = state
-        self._abort = abort
-        self._max_concurrent = max_concurrent_requests
-        self._rate = requests_per_second
-        self._latency = latency_seconds
+        self._sockets = sockets
+        self._conditions = conditions
+        self._control = control(self.faults, self.journal)
+        self._admission = Admission(
+            max_concurrent_requests=conditions.max_concurrent_requests,
+            requests_per_second=conditions.requests_per_second,
+        )
+        width = conditions.bandwidth_bytes_per_second
+        self._link = Link(width) if width else None
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="emulator")
-        self._running = 0
-        self._recent: deque[float] = deque()
 
     def close(self) -> None:
         """Let hanging requests go, and start no more work."""
@@ -73,163 +101,129 @@ class Application:
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
-        body = await request.body()
-        response = await self._respond(request, body)
+        try:
+            response = await self._respond(request)
+        except ClientDisconnect:
+            return
         if response is not None:
             await response(scope, receive, send)
 
-    async def _respond(self, request: Request, body: bytes) -> Response | None:
-        path = request.url.path
+    async def _respond(self, request: Request) -> Response | None:
+        path = request.scope["path"]
         try:
-            own = self._own(request, path, body)
-            if own is not None:
-                return own
             found = reference.find(request.method, path)
-            if found is None:
-                return error_response(
-                    EmulatorError("NOT_FOUND", f"The requested URL {path} was not found on this server.")
-                )
-            method, parameters = found
-            self._record(method.name, request, body)
-            return await self._call(method, parameters, request, body)
+            if found is not None:
+                return await self._method(*found, request)
+            if request.method == "OPTIONS" and reference.allowed(path):
+                return Response(b"", 204, {MARKER: "true", "Allow": ", ".join([*reference.allowed(path), "OPTIONS"])})
+            return self._control.answer(request.method, path, request.query_params, parsed(await received(request)))
         except EmulatorError as problem:
             return error_response(problem)
 
-    def _own(self, request: Request, path: str, body: bytes) -> Response | None:
-        """What no Earth Engine has: health, state and faults; and the discovery document, which has no method name."""
-        if path == "/healthz":
-            return json_response({"status": "ok"})
-        if path == "/emulator/state":
-            return json_response(self._state())
-        if path == "/emulator/faults" and request.method == "POST":
-            return self._inject(parsed(body))
-        version = path.strip("/").removesuffix("$discovery/rest").strip("/")
-        if path.endswith("/$discovery/rest") and version in ("", "v1", "v1beta", "v1alpha"):
-            return json_response(discovery_document(version or request.query_params.get("version", "v1")))
-        return None
-
-    def _inject(self, body: Any) -> Response:
-        if not isinstance(body, dict) or not isinstance(body.get("method"), str):
-            raise invalid('expected {"method": NAME, "faults": [TEXT, ...]}')
-        self.faults.add(body["method"], [str(text) for text in body.get("faults", [])])
-        return json_response({"pending": self.faults.pending})
+    async def _method(self, method: reference.Method, parameters: dict[str, str], request: Request) -> Response | None:
+        try:
+            body = await received(request)
+        except EmulatorError:
+            self._record(method.name, request, b"")
+            raise
+        self._record(method.name, request, body)
+        headers, query = dict(request.headers), dict(request.query_params)
+        self._conditions.credentials.check(method, headers, query)
+        fault = self.faults.take(method.name)
+        if fault is not None:
+            logger.info("Fault %s on %s", fault.text, method.name)
+            if fault.action in BEFORE:
+                return await self._instead(fault, request)
+            await asyncio.sleep(fault.seconds)
+        if self._conditions.latency_seconds:
+            await asyncio.sleep(self._conditions.latency_seconds)
+        host = self._sockets.host(request.scope, headers.get("host", ""))
+        with self._admission.entered(_project(parameters), host):
+            response = await self._work(method, parameters, query, body)
+        return await self._sent(fault, request, response)
 
     def _record(self, method: str, request: Request, body: bytes) -> None:
         headers = {name.lower(): value for name, value in request.headers.items()}
         query = dict(request.query_params)
-        kept = readable(body)
-        self.journal.add(RecordedRequest(method, request.method, request.url.path, query, headers, len(body), kept))
-
-    async def _call(
-        self, method: reference.Method, parameters: dict[str, str], request: Request, body: bytes
-    ) -> Response | None:
-        fault = self.faults.take(method.name)
-        if fault is not None:
-            logger.info("Fault %s on %s", fault.text, method.name)
-            if await self._before(fault, request):
-                return None
-        if self._latency:
-            await asyncio.sleep(self._latency)
-        self._admit()
-        self._running += 1
-        try:
-            response = await self._work(method, parameters, request, body)
-        finally:
-            self._running -= 1
-        return await self._after(fault, request, response)
-
-    def _admit(self) -> None:
-        """Refuse what exceeds the concurrency or the rate."""
-        if self._max_concurrent is not None and self._running >= self._max_concurrent:
-            raise too_many_requests()
-        if self._rate is not None:
-            now = time.monotonic()
-            while self._recent and self._recent[0] <= now - 1.0:
-                self._recent.popleft()
-            if len(self._recent) >= self._rate:
-                raise too_many_requests()
-            self._recent.append(now)
+        size = max(len(body), _declared_size(request))
+        path = request.scope["path"]
+        self.journal.add(RecordedRequest(method, request.method, path, query, headers, size, readable(body)))
 
     async def _work(
-        self, method: reference.Method, parameters: dict[str, str], request: Request, body: bytes
+        self, method: reference.Method, parameters: dict[str, str], query: dict[str, str], body: bytes
     ) -> Response:
-        check_payload(len(body))
         handler = self._handlers.get(method.name)
         if handler is None:
             raise unimplemented(f"projects.{method.name.replace(':', '.')}")
+        reference.check_query(method, query)
         content = parsed(body) if body and method.http in ("POST", "PATCH") else {}
         checked = reference.check(method.request, content) if method.request else {}
-        call = Call(method.name, parameters, dict(request.query_params), checked)
+        call = Call(method.name, parameters, query, checked, self.faults.size_rules(method.name))
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(self._pool, guarded, handler, call)
-        return answer_response(answer, call.query)
+        try:
+            answer = await loop.run_in_executor(self._pool, guarded, handler, call)
+        except SizeRefusal as refusal:
+            self.faults.note_size(method.name, refusal.message)
+            raise
+        return answer_response(answer, query)
 
-    async def _before(self, fault: Fault, request: Request) -> bool:
-        """Apply a fault that comes before the work; True when there is nothing left to do."""
-        if fault.action == "refuse":
-            assert fault.error is not None
-            raise _Refusal(fault)
-        if fault.action == "delay":
-            await asyncio.sleep(fault.seconds)
+    async def _instead(self, fault: Fault, request: Request) -> Response | None:
+        """Apply a fault that comes in the place of the work."""
         if fault.action == "hang":
-            while not self.stopping and not await request.is_disconnected():
-                await asyncio.sleep(POLL_SECONDS)
-        if fault.action in ("drop", "hang"):
-            await self._drop(request)
-            return True
-        return False
-
-    async def _after(self, fault: Fault | None, request: Request, response: Response) -> Response | None:
-        """Apply a fault that spoils an answer that was made."""
-        if fault is None or fault.action == "delay":
-            return response
-        if fault.action == "lose-response":
-            await self._drop(request)
+            await self._silence(request)
+        if fault.action in ("drop", "reset", "hang"):
+            await self._drop(request, reset=fault.action == "reset")
             return None
-        if fault.action == "corrupt":
-            return Response(b"\x00garbage<html>", 200, {MARKER: "true"}, response.media_type)
-        return Truncated(response)
+        if fault.error is not None:
+            raise fault.error
+        return spoiled(fault, Response(), None)
 
-    async def _drop(self, request: Request) -> None:
+    async def _sent(self, fault: Fault | None, request: Request, response: Response) -> Response | None:
+        """The response, spoiled by a fault or slowed down by the link."""
+        if fault is not None and fault.action == "lose-response":
+            await self._drop(request, reset=False)
+            return None
+        if fault is not None and fault.action != "delay":
+            return spoiled(fault, response, lambda: self._silence(request))
+        return Throttled(response, self._link) if self._link is not None else response
+
+    async def _silence(self, request: Request) -> None:
+        while not self.stopping and not await request.is_disconnected():
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def _drop(self, request: Request, *, reset: bool) -> None:
         """Cut the connection, and wait until the server has noticed: it would answer 500 otherwise."""
         client = request.scope["client"]
-        self._abort((client[0], client[1]))
+        self._sockets.abort((client[0], client[1]), reset)
         while not await request.is_disconnected():
             await asyncio.sleep(0)
 
 
-class _Refusal(EmulatorError):
-    """A scripted error, with the headers that the script asks for."""
-
-    def __init__(self, fault: Fault) -> None:
-        error = fault.error
-        assert error is not None
-        super().__init__(error.code, error.message, error.details)
-        self.headers = {"Retry-After": fault.retry_after} if fault.retry_after else {}
+def _project(parameters: Mapping[str, str]) -> str:
+    return next((value.split("/")[1] for value in parameters.values() if value.startswith("projects/")), "")
 
 
-class Truncated(Response):
-    """Promises a whole body and sends half of it: the server then closes the connection."""
-
-    def __init__(self, response: Response) -> None:
-        super().__init__(response.body, response.status_code, dict(response.headers))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
-        """Send the half."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": bytes(self.body)[: len(self.body) // 2], "more_body": True})
+def _declared_size(request: Request) -> int:
+    text = request.headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
-class Pieces(Response):
-    """A body handed to the socket piece by piece: the server then never holds a second copy of a large one."""
+async def received(request: Request) -> bytes:
+    """A request's body; one that is too long is refused before it has come, one that does not come is given up."""
+    check_payload(_declared_size(request))
+    try:
+        return await asyncio.wait_for(_collected(request), BODY_SECONDS)
+    except TimeoutError:
+        raise ClientDisconnect from None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 -- ASGI's signature
-        """Send the pieces, each when the one before is on its way."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        body = memoryview(bytes(self.body))
-        for start in range(0, len(body), PIECE_BYTES):
-            await send({"type": "http.response.body", "body": body[start : start + PIECE_BYTES], "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
+
+async def _collected(request: Request) -> bytes:
+    pieces, size = [], 0
+    async for piece in request.stream():
+        pieces.append(piece)
+        size += len(piece)
+        check_payload(size)
+    return b"".join(pieces)
 
 
 def guarded(handler: Callable[[Call], Result], call: Call) -> Result:
@@ -250,9 +244,9 @@ def guarded(handler: Callable[[Call], Result], call: Call) -> Result:
 
 
 def parsed(body: bytes) -> Any:
-    """A JSON body; bare NaN and Infinity are refused as the service does."""
+    """A JSON body; what JSON has no word for (NaN, infinite numbers) is refused as the service does."""
     try:
-        return json.loads(body or b"{}", parse_constant=_no_constant)
+        return json.loads(body or b"{}", parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError):
         raise field_violation("", "Invalid JSON payload received. Unexpected token.") from None
 
@@ -261,25 +255,8 @@ def _no_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-def answer_response(answer: Answer, query: Mapping[str, str]) -> Response:
-    """An answer as HTTP, marked with the imagery that it shows."""
-    headers = {MARKER: answer.marker}
-    if not answer.is_json:
-        return Pieces(answer.body, 200, headers, answer.content_type)
-    body = select_fields(answer.body, query["fields"]) if query.get("fields") else answer.body
-    return json_response(body, headers=headers, pretty=query.get("prettyPrint", "true") != "false")
-
-
-def error_response(problem: EmulatorError) -> Response:
-    """An error as HTTP."""
-    headers = {MARKER: "true", **getattr(problem, "headers", {})}
-    return json_response(problem.body(), status=problem.http_status, headers=headers)
-
-
-def json_response(
-    body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None, pretty: bool = True
-) -> Response:
-    """JSON, indented unless the query says otherwise."""
-    text = json.dumps(body, indent=2) if pretty else json.dumps(body, separators=(",", ":"))
-    marked = {MARKER: "true", **(headers or {})}
-    return Response(text + "\n", status, marked, "application/json; charset=UTF-8")
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number

@@ -1,23 +1,30 @@
-"""Faults by script: each is aimed at one API method, is consumed by one call, and can be asked after."""
+"""Faults from their texts: what goes wrong, how often, and for which requests."""
 
 from __future__ import annotations
 
 import re
-import threading
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from airflow_ee.emulator.api.reference import methods
+from airflow_ee.emulator.api.calls import SizeRule
 from airflow_ee.emulator.errors import EmulatorError, invalid
+from airflow_ee.emulator.http.answers import Refusal
+from airflow_ee.emulator.http.credentials import rejected
 from airflow_ee.emulator.limits import too_many_requests
 
-Action = Literal["refuse", "lose-response", "drop", "truncate", "corrupt", "delay", "hang", "fail", "stuck"]
+Plain = Literal[
+    "lose-response", "drop", "reset", "truncate", "stall", "corrupt", "scramble", "wrong-dtype", "hang", "stuck"
+]
+Action = Literal[Plain, "refuse", "page", "content-type", "delay", "fail", "size"]
 OPERATION_ACTIONS = ("fail", "stuck")
 """Faults of the work that a call starts, not of the call."""
 
+MAX_TIMES = 10_000
+
 _ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
+_TOO_LARGE = {"memory": "User memory limit exceeded.", "timeout": "Computation timed out."}
+_HOW_OFTEN = re.compile(r"\s+(?:always|times=(\d+))$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +35,74 @@ class Fault:
     """What the script said."""
     action: Action
     error: EmulatorError | None = None
-    retry_after: str | None = None
     seconds: float = 0.0
+    content_type: str = ""
+    size: SizeRule | None = None
+    status: int = 200
+    times: int | None = 1
+    """How many calls it happens to; None for all of them, until it is cleared."""
 
 
 def parse_fault(text: str, project: str = "demo-project") -> Fault:
     """A fault from its text.
 
-    >>> parse_fault("429 retry-after=1").retry_after, parse_fault("delay=2.5").seconds
-    ('1', 2.5)
+    >>> parse_fault("delay=2.5").seconds, parse_fault("503 times=3").times, parse_fault("memory over=65536px").times
+    (2.5, 3, None)
     """
-    head, *rest = text.split(None, 1)
-    tail = rest[0] if rest else ""
-    if head in ("lose-response", "drop", "truncate", "corrupt", "hang", "stuck"):
-        return Fault(text, head)  # type: ignore[arg-type]
+    often = _HOW_OFTEN.search(text)
+    what = text[: often.start()] if often else text
+    times = 1 if often is None else None if often[1] is None else int(often[1])
+    if times is not None and not 1 <= times <= MAX_TIMES:
+        raise invalid(f"fault '{text}': times must be between 1 and {MAX_TIMES}")
+    head, *rest = what.split(None, 1) or [""]
+    return _fault(text, head, rest[0] if rest else "", times, project)
+
+
+def _fault(text: str, head: str, tail: str, times: int | None, project: str) -> Fault:
+    if head in _TOO_LARGE and _option(tail, "over"):
+        return Fault(text, "size", size=_size_rule(text, head, tail), times=None)
+    if head in get_args(Plain):
+        return Fault(text, head, times=times)  # type: ignore[arg-type]
     if head.startswith("delay="):
-        return Fault(text, "delay", seconds=float(head.removeprefix("delay=")))
+        return Fault(text, "delay", seconds=_seconds(text, head), times=times)
+    if head.startswith("content-type="):
+        return Fault(text, "content-type", content_type=head.removeprefix("content-type="), times=times)
     if head == "fail":
-        return Fault(text, "fail", error=_operation_error(tail))
+        return Fault(text, "fail", error=_operation_error(tail), times=times)
+    if head in ("500", "502", "503", "504") and tail == "html":
+        return Fault(text, "page", status=int(head), times=times)
     if head in _STATUS:
-        return Fault(text, "refuse", error=_STATUS[head](tail, project), retry_after=_option(tail, "retry-after"))
+        return Fault(text, "refuse", error=_with_retry_after(_STATUS[head](tail, project), tail), times=times)
     raise invalid(f"unknown fault '{text}': see docs/emulator.md for those there are")
+
+
+def _with_retry_after(error: EmulatorError, tail: str) -> EmulatorError:
+    seconds = _option(tail, "retry-after")
+    return Refusal(error, {"Retry-After": seconds}) if seconds else error
+
+
+def _size_rule(text: str, head: str, tail: str) -> SizeRule:
+    pixels = (_option(tail, "over") or "").removesuffix("px")
+    if not pixels.isdigit():
+        raise invalid(f"fault '{text}': expected over=PIXELSpx")
+    return SizeRule(int(pixels), _TOO_LARGE[head])
+
+
+def _seconds(text: str, head: str) -> float:
+    try:
+        return float(head.removeprefix("delay="))
+    except ValueError:
+        raise invalid(f"fault '{text}': expected delay=SECONDS") from None
+
+
+def error_page(status: int) -> bytes:
+    """The page of a proxy that found no server behind it: no JSON at all."""
+    names = {500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
+    title = f"Error {status} ({names[status]})!!1"
+    advice = (
+        "The server encountered a temporary error and could not complete your request. Please try again in 30 seconds."
+    )
+    return f"<!DOCTYPE html>\n<html lang=en>\n<title>{title}</title>\n<p><b>{status}.</b> {advice}\n".encode()
 
 
 def _option(text: str, name: str) -> str | None:
@@ -75,10 +129,8 @@ def _quota(tail: str, _project: str) -> EmulatorError:
 def _denied(tail: str, project: str) -> EmulatorError:
     if "not-registered" in tail:
         page = f"https://console.cloud.google.com/earthengine/configuration?project={project}"
-        message = f"Project {project} is not registered to use Earth Engine. Visit {page} to register your project."
-        return EmulatorError(
-            "PERMISSION_DENIED", message.replace("your project.", "your project for Earth Engine access.")
-        )
+        message = f"Project {project} is not registered to use Earth Engine. Visit {page} to register your project for Earth Engine access."
+        return EmulatorError("PERMISSION_DENIED", message)
     if "service-disabled" in tail:
         message = f"Google Earth Engine API has not been used in project {project} before or it is disabled."
         advice = f"Enable it by visiting https://console.developers.google.com/apis/api/earthengine.googleapis.com/overview?project={project} then retry."
@@ -107,17 +159,21 @@ def _bad_request(tail: str, _project: str) -> EmulatorError:
         "memory": "User memory limit exceeded.",
         "too-large": "Total request size (56623104 bytes) must be less than or equal to 50331648 bytes.",
         "aggregations": "Too many concurrent aggregations.",
-        "queue": "Too many tasks already in the queue (3000). Please wait for some of them to complete.",
+        "queue": "There are too many tasks already in the queue (3000). Please wait for some to complete.",
     }
-    if tail == "queue":
-        return invalid("There are too many tasks already in the queue (3000). Please wait for some to complete.")
     return invalid(known.get(tail, tail or "Invalid request."))
 
 
-def _unauthenticated(_tail: str, _project: str) -> EmulatorError:
-    advice = "Expected OAuth 2 access token, login cookie or other valid authentication credential."
-    message = f"Request had invalid authentication credentials. {advice}"
-    return EmulatorError("UNAUTHENTICATED", message)
+def _unauthenticated(tail: str, _project: str) -> EmulatorError:
+    return rejected("ACCESS_TOKEN_EXPIRED" if tail == "expired" else "ACCESS_TOKEN_TYPE_UNSUPPORTED", None)
+
+
+def _bad_gateway(_tail: str, _project: str) -> EmulatorError:
+    return EmulatorError("BAD_GATEWAY", "Bad gateway.")
+
+
+def _deadline(_tail: str, _project: str) -> EmulatorError:
+    return EmulatorError("DEADLINE_EXCEEDED", "The request deadline was exceeded.")
 
 
 def _internal(_tail: str, _project: str) -> EmulatorError:
@@ -132,42 +188,14 @@ def _not_found(tail: str, _project: str) -> EmulatorError:
     return EmulatorError("NOT_FOUND", tail or "Requested entity was not found.")
 
 
-_STATUS = {
+_STATUS: dict[str, Callable[[str, str], EmulatorError]] = {
     "400": _bad_request,
     "401": _unauthenticated,
     "403": _denied,
     "404": _not_found,
     "429": _quota,
     "500": _internal,
+    "502": _bad_gateway,
     "503": _unavailable,
+    "504": _deadline,
 }
-
-
-class FaultPlan:
-    """The faults still to come, by method, in order. Safe to use from any thread."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[str, deque[Fault]] = {}
-        self._lock = threading.Lock()
-
-    def add(self, method: str, texts: Iterable[str]) -> None:
-        """Aim faults at the next calls of a method."""
-        faults = [parse_fault(text) for text in texts]
-        if method not in {each.name for each in methods()}:
-            raise invalid(f"unknown method '{method}': a fault aimed at it would never happen")
-        with self._lock:
-            self._waiting.setdefault(method, deque()).extend(faults)
-
-    def take(self, method: str, *, operations: bool = False) -> Fault | None:
-        """Consume the next fault of a method: of calls, or of the operations that they start."""
-        with self._lock:
-            waiting = self._waiting.get(method)
-            if not waiting or (waiting[0].action in OPERATION_ACTIONS) is not operations:
-                return None
-            return waiting.popleft()
-
-    @property
-    def pending(self) -> dict[str, list[str]]:
-        """What has not happened yet, by method."""
-        with self._lock:
-            return {method: [fault.text for fault in faults] for method, faults in self._waiting.items() if faults}

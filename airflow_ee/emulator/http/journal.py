@@ -6,11 +6,12 @@ import json
 import threading
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 LENGTH = 10_000
 _KEPT_BODY_BYTES = 65_536
+_SECRET = ("key", "$key", "access_token", "oauth_token", "authorization", "x-goog-api-key", "cookie")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,22 @@ class RecordedRequest:
     method: str
     http: str
     path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    """Names in lower case."""
+    query: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    """Names in lower case. Credentials are among them, for tests of clients; they are shown nowhere."""
     size: int
     """Bytes of the body."""
     body: Any
     """The JSON body; None for none, or one too long to keep."""
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it but credentials."""
+        query = {name: value for name, value in self.query.items() if name not in _SECRET}
+        headers = {name: value for name, value in self.headers.items() if name not in _SECRET}
+        return {
+            "method": self.method, "http": self.http, "path": self.path, "query": query, "headers": headers,
+            "size": self.size, "body": self.body,
+        }  # fmt: skip
 
 
 class Journal:
@@ -40,6 +50,15 @@ class Journal:
         """Remember a request."""
         with self._lock:
             self._requests.append(request)
+
+    def clear(self) -> None:
+        """Forget the requests so far."""
+        with self._lock:
+            self._requests.clear()
+
+    def as_json(self) -> dict[str, Any]:
+        """The requests, without what gives access."""
+        return {"requests": [request.as_json() for request in self.requests]}
 
     @property
     def requests(self) -> list[RecordedRequest]:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import threading
+from collections.abc import Mapping
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from airflow_ee.emulator.http.admission import Host
+
 STOP_SECONDS = 1
 """How long open requests may go on after the server is told to stop."""
+
+HEADER_SECONDS = 20.0
+"""How long a client may take for the head of its first request."""
+
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER for no time at all: closing then sends RST instead of FIN."""
 
 
 class Connections:
@@ -29,10 +40,12 @@ class Connections:
         """A connection is gone."""
         self._transports = {peer: other for peer, other in self._transports.items() if other is not transport}
 
-    def abort(self, peer: tuple[str, int]) -> None:
-        """Cut a connection in the middle of whatever it does."""
+    def abort(self, peer: tuple[str, int], reset: bool = False) -> None:
+        """Cut a connection in the middle of whatever it does; by a reset where that is asked for."""
         transport = self._transports.get(peer)
         if isinstance(transport, asyncio.Transport):
+            if reset:
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             transport.abort()
 
     def protocol(self) -> type[H11Protocol]:
@@ -43,6 +56,13 @@ class Connections:
             def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
                 connections.add(transport)
                 super().connection_made(transport)
+                self.access_log = False  # uvicorn's own lines would show API keys to whoever listens to its logger
+                self.loop.call_later(HEADER_SECONDS, self._give_up)
+
+            def _give_up(self) -> None:
+                """Close what has not yet made a single request: slow heads must not pile up."""
+                if self.cycle is None and not self.transport.is_closing():
+                    self.transport.close()
 
             def connection_lost(self, exc: Exception | None) -> None:
                 connections.remove(self.transport)
@@ -52,11 +72,19 @@ class Connections:
 
 
 class Server:
-    """A running server; :meth:`stop` returns when it is down."""
+    """A running server on one address, and on a second one for the other host; :meth:`stop` returns when it is down."""
 
-    def __init__(self, app: ASGIApp, connections: Connections, *, host: str, port: int) -> None:
+    def __init__(
+        self, app: ASGIApp, connections: Connections, *, host: str, port: int, high_volume_port: int = 0
+    ) -> None:
         self._socket = _bind(host, port)
+        try:
+            self._high_volume = _bind(host, high_volume_port)
+        except OSError:
+            self._socket.close()
+            raise
         self.host, self.port = host, self._socket.getsockname()[1]
+        self.high_volume_port = self._high_volume.getsockname()[1]
         config = uvicorn.Config(
             app,
             http=connections.protocol(),
@@ -73,21 +101,37 @@ class Server:
     @property
     def url(self) -> str:
         """Where clients find it."""
+        return self._url(self.port)
+
+    @property
+    def high_volume_url(self) -> str:
+        """Where clients find the other host."""
+        return self._url(self.high_volume_port)
+
+    def _url(self, port: int) -> str:
         shown = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host
-        return f"http://{f'[{shown}]' if ':' in shown else shown}:{self.port}"
+        return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+
+    def host_of(self, scope: Mapping[str, Any], host_header: str) -> Host:
+        """By the port that a request came to, or by a Host header such as ``earthengine-highvolume.googleapis.com``."""
+        server = scope.get("server") or (None, None)
+        high_volume = server[1] == self.high_volume_port or "highvolume" in host_header
+        return "high-volume" if high_volume else "standard"
 
     def _run(self) -> None:
-        self._server.run(sockets=[self._socket])
+        self._server.run(sockets=[self._socket, self._high_volume])
 
     def start(self) -> None:
-        """Serve; returns at once, since the bound socket queues what comes early."""
+        """Serve; returns at once, since the bound sockets queue what comes early."""
         self._thread.start()
 
     def stop(self) -> None:
         """Finish open requests, or cut them after a second."""
         self._server.should_exit = True
-        self._thread.join(timeout=STOP_SECONDS + 5)
+        if self._thread.is_alive():
+            self._thread.join(timeout=STOP_SECONDS + 5)
         self._socket.close()
+        self._high_volume.close()
 
 
 def _bind(host: str, port: int) -> socket.socket:
