@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from airflow_ee.emulator.errors import EmulatorError, invalid
+
+logger = logging.getLogger(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Promotion = Callable[[Any], Any]
@@ -98,7 +101,16 @@ class Registry:
             bound = entry.signature.bind(**given)
         except TypeError as problem:
             raise invalid(f"{name}: {_missing(str(problem))}") from None
-        return entry.function(*bound.args, **bound.kwargs)
+        try:
+            return entry.function(*bound.args, **bound.kwargs)
+        except (EmulatorError, RecursionError, MemoryError):
+            raise
+        except Exception as problem:
+            # A defect of ours, not the caller's, but a 500 would be asked again by every client, five times over.
+            logger.exception("%s failed", name)
+            raise invalid(
+                f"{name}: the emulator failed on these arguments ({type(problem).__name__}: {problem})."
+            ) from problem
 
 
 def camel(name: str) -> str:
@@ -143,4 +155,28 @@ def _promotion(hint: Any, promotions: Mapping[type, Promotion]) -> Promotion:
         promotion = promotions.get(get_origin(member) or member)
         if promotion is not None:
             return promotion
-    return lambda value: value
+    return next((_instance_of(member) for member in members if _is_own_class(member)), lambda value: value)
+
+
+def _is_own_class(hint: Any) -> bool:
+    """Whether values of the type come from other algorithms alone: reducers, filters, kernels."""
+    return (
+        inspect.isclass(hint) and hint.__module__.startswith("airflow_ee.") and not getattr(hint, "_is_protocol", False)
+    )
+
+
+def _instance_of(target: type) -> Promotion:
+    """Takes values that are of the type already."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, target):
+            found = _JSON_KINDS.get(type(value), type(value).__name__)
+            raise invalid(f"Cannot convert {found} to {target.__name__.removesuffix('Value')}.")
+        return value
+
+    return check
+
+
+_JSON_KINDS = {
+    bool: "Boolean", int: "Number", float: "Number", str: "String", list: "List", dict: "Dictionary"
+}  # fmt: skip
