@@ -13,7 +13,6 @@ from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
-from airflow_ee.emulator.catalog.mounts import MountError
 from airflow_ee.emulator.clock import ShiftedClock
 from airflow_ee.emulator.compute.service import CACHE_BYTES, ComputeOptions
 from airflow_ee.emulator.emulator import Emulator
@@ -72,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="for benchmarks: every request of one shape gets the first one's bytes",
     )
+    options.add_argument("--storage-endpoint", metavar="URL", help="upload gs:// exports to this Cloud Storage API")
     options.add_argument("--seed", type=int, help="makes operation ids repeatable")
     options.add_argument("--list-functions", action="store_true", help="print the functions evaluated, and stop")
     return options
@@ -114,8 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             duplicate_request_id=options.duplicate_request_id,
             unknown_asset_status=options.unknown_asset_status,
             compute=ComputeOptions(options.processes, options.cache_bytes, options.fixed_payload),
+            storage_endpoint=options.storage_endpoint,
         )
-    except (MountError, OSError, ValueError, EmulatorError) as problem:
+    except (OSError, ValueError, EmulatorError) as problem:
         sys.stderr.write(f"error: {problem}\n")
         return 2
     return serve(emulator)

@@ -17,6 +17,7 @@ from airflow_ee.emulator.catalog.recipe import CatalogRecipe
 from airflow_ee.emulator.clock import Clock, ManualClock, ShiftedClock
 from airflow_ee.emulator.compute.service import ComputeOptions, PixelService
 from airflow_ee.emulator.errors import invalid
+from airflow_ee.emulator.exports.delivery import delivery
 from airflow_ee.emulator.exports.life import DuplicateRule, Durations, OperationLife
 from airflow_ee.emulator.exports.store import FileOperationStore
 from airflow_ee.emulator.exports.work import ExportWork
@@ -75,6 +76,8 @@ class Emulator:
         404 or 403 for assets.get and getPixels of an asset that is not there: Google's answer is not documented.
     compute
         Processes beside the server, the cache of answers, and payloads that are made once.
+    storage_endpoint
+        URL of a Cloud Storage JSON API, an emulator's say: exports to ``gs://`` are uploaded there, not kept in folders.
 
     Examples
     --------
@@ -109,6 +112,7 @@ class Emulator:
         duplicate_request_id: DuplicateRule = "error",
         unknown_asset_status: int = 404,
         compute: ComputeOptions | None = None,
+        storage_endpoint: str | None = None,
     ) -> None:
         self._scratch = tempfile.TemporaryDirectory(prefix="earth-engine-") if root is None else None
         self.root = Path(self._scratch.name if self._scratch is not None else root or "")
@@ -123,7 +127,8 @@ class Emulator:
         self._operations = FileOperationStore(self.root / "operations")
         self._life = OperationLife(
             self._operations,
-            ExportWork(self.root, store, self._session, self.clock.now),
+            ExportWork(store, delivery(self.root, storage_endpoint), self._session, self.clock.now),
+            self.root / "drafts",
             self.clock,
             durations=Durations(pending_seconds, running_seconds, cancelling_seconds),
             duplicate_request_id=duplicate_request_id,

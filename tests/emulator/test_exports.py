@@ -17,6 +17,9 @@ NDVI = graph(call("Image.select", input=image("MODIS/061/MOD13Q1/2020_06_09"), b
 GRID = grid("EPSG:32632", (660000, 5160000), 250, 60, 40)
 
 
+TFRECORD = {"fileFormat": "TF_RECORD_IMAGE", "driveDestination": {"filenamePrefix": "x"}}
+
+
 def to_bucket(prefix="p/x", **tiff):
     options = {"fileFormat": "GEO_TIFF", "cloudStorageDestination": {"bucket": "b", "filenamePrefix": prefix}}
     return {"fileExportOptions": options | ({"geoTiffOptions": tiff} if tiff else {})}
@@ -167,11 +170,24 @@ def test_an_export_without_a_usable_grid_is_refused(rest):
     )
 
 
-def test_other_exports_are_refused_by_name(rest):
-    tfrecord = {"fileFormat": "TF_RECORD_IMAGE", "driveDestination": {"filenamePrefix": "x"}}
-    assert "TF_RECORD_IMAGE is not emulated" in message(rest.export(NDVI, grid=GRID, fileExportOptions=tfrecord), 501)
-    answer = rest.post(f"{rest.project}/table:export", {"expression": NDVI})
-    assert message(answer, 501) == "projects.table.export is not emulated"
+@pytest.mark.parametrize(
+    ("method", "body", "status", "complaint"),
+    [
+        ("image", {"fileExportOptions": {**TFRECORD, "tfRecordOptions": {"sequenceData": True}}}, 400, "sequenceData"),
+        ("image", {"fileExportOptions": {**TFRECORD, "tfRecordOptions": {"tensorDepths": {"a": 2}}}}, 400, "tensorDepths"),
+        ("image", {"fileExportOptions": {**TFRECORD, "geoTiffOptions": {"tileSize": 64}}}, 400, "geoTiffOptions"),
+        ("image", to_bucket(metadataKeys=["a"]), 400, "metadataKeys is not emulated"),
+        ("image", to_bucket(noData={"integerValue": "3"}), 400, "noData.float_value"),
+        ("table", {"bigqueryExportOptions": {"bigqueryDestination": {"table": "p.d.t"}}}, 501, "BigQuery"),
+        ("table", {"featureViewExportOptions": {"featureViewDestination": {"name": "projects/p/assets/v"}}}, 501, "FeatureView"),
+        ("video", {}, 501, "projects.video.export is not emulated"),
+        ("classifier", {}, 501, "projects.classifier.export is not emulated"),
+    ],
+)  # fmt: skip
+def test_other_exports_are_refused_by_name(rest, emulator, method, body, status, complaint):
+    answer = rest.post(f"{rest.project}/{method}:export", {"expression": NDVI, **body})
+    assert complaint in message(answer, status)
+    assert emulator.operations == []
 
 
 def test_a_request_id_starts_one_operation(rest, emulator, tmp_path):

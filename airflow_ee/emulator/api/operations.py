@@ -1,4 +1,4 @@
-"""image:export and the operations it starts."""
+"""Exports and the operations they start."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from airflow_ee.emulator.api.calls import Answer, Call, page
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.exports.life import OperationLife
+from airflow_ee.emulator.exports.request import METHODS
 
 PAGE_SIZE = 1000
 MAX_WAIT_SECONDS = 30.0
@@ -25,7 +26,7 @@ class Operations:
     def methods(self) -> dict[str, Callable[[Call], Answer]]:
         """The methods by name."""
         return {
-            "image:export": self.export_image,
+            **dict.fromkeys(METHODS, self.export),
             "operations.get": self.get,
             "operations.list": self.list,
             "operations.cancel": self.cancel,
@@ -33,9 +34,9 @@ class Operations:
             "operations.wait": self.wait,
         }
 
-    def export_image(self, call: Call) -> Answer:
+    def export(self, call: Call) -> Answer:
         """Start an export."""
-        operation = self._life.submit(call.project, call.body, self._script(call.method))
+        operation = self._life.submit(call.method, call.project, call.body, self._script(call.method))
         return Answer(operation.as_json(), operation.marker)
 
     def get(self, call: Call) -> Answer:

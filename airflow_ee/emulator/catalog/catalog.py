@@ -85,6 +85,21 @@ class Catalog:
             session.touch(image.kind)
         return Collection((image.to_image() for image in images), of_images=True, id=identity)
 
+    def load_table(self, identity: str, session: Session) -> Collection:
+        """What ``Collection.loadTable`` answers."""
+        table = self.stored.table(asset_id(identity))
+        if table is None:
+            raise invalid(f"Collection.loadTable: {self._not_a_table(identity)}")
+        session.touch(table.kind)
+        return Collection(table.features(), properties=table.properties, id=table.id)
+
+    def _not_a_table(self, identity: str) -> str:
+        if self.image(identity) is not None:
+            return "Expected asset to be a Collection, found 'Image'."
+        if self.collection(identity) is not None or self.stored.folder(asset_id(identity)) is not None:
+            return f"Asset '{identity}' is not a table."
+        return f"Collection asset '{identity}' not found (does not exist or caller does not have access)."
+
     def denied(self, name: str) -> EmulatorError:
         """The service does not tell an asset that is missing from one that is hidden."""
         resource = asset_name(name)

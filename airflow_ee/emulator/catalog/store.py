@@ -1,48 +1,49 @@
-"""Assets that exports have made: a folder each under the root, with JSON and GeoTIFFs, so that they outlive the process."""
+"""Assets that exports and clients have made: a folder each under the root, so that they outlive the process."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import rasterio
-from affine import Affine
-
-from airflow_ee.emulator.catalog.assets import AssetBand, ImageAsset, Kind, asset_name
-from airflow_ee.emulator.catalog.files import FileBand, file_bands
+from airflow_ee.emulator.catalog.assets import ImageAsset, Kind, asset_name
+from airflow_ee.emulator.catalog.stored import RECORD, read_image, write_json
+from airflow_ee.emulator.catalog.tables import FEATURES, TableAsset
 from airflow_ee.emulator.errors import EmulatorError, invalid
-from airflow_ee.emulator.pixels.grid import Grid
-from airflow_ee.emulator.pixels.raster import Raster
-from airflow_ee.emulator.pixels.types import PixelType
-from airflow_ee.emulator.values.dates import Date, parse_time, timestamp
-from airflow_ee.emulator.values.image import Band
+from airflow_ee.emulator.values.dates import parse_time, timestamp
 
-_RECORD = "asset.json"
-_INTERNAL_MASK: Any = partial(rasterio.Env, GDAL_TIFF_INTERNAL_MASK=True)
-_CONTAINERS = ("FOLDER", "IMAGE_COLLECTION")
+CONTAINERS = ("FOLDER", "IMAGE_COLLECTION")
+MAX_NAME = 200
+_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
+"""Letters, digits, ``-`` and ``_``; a dot inside only, as user names have it."""
+
+AssetType = Literal["IMAGE", "TABLE", "FOLDER", "IMAGE_COLLECTION"]
 
 
-@dataclass(frozen=True, slots=True)
-class NewAsset:
-    """An image about to be stored."""
+@dataclass(frozen=True, slots=True, eq=False)
+class ContainerAsset:
+    """A folder or image collection that a client has made."""
 
     id: str
-    kind: Kind
-    grid: Grid
-    bands: Sequence[Band]
-    rasters: Sequence[Raster]
-    policies: Mapping[str, str]
-    properties: Mapping[str, Any]
+    type: str
     updated: datetime
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    kind: Kind = Kind.NONE
+
+    def as_json(self, *, view: str = "FULL") -> dict[str, Any]:
+        """A REST EarthEngineAsset."""
+        shown: dict[str, Any] = {"type": self.type, "name": asset_name(self.id), "id": self.id}
+        shown["updateTime"] = timestamp(self.updated)
+        return {**shown, "properties": dict(self.properties)} if self.properties and view != "BASIC" else shown
+
+
+StoredAsset = ImageAsset | TableAsset | ContainerAsset
 
 
 class AssetStore:
@@ -54,24 +55,40 @@ class AssetStore:
 
     def _folder(self, identity: str) -> Path:
         parts = asset_name(identity).rstrip("/").split("/")
-        if any(part in ("", ".", "..") or ":" in part or part == _RECORD for part in parts):
+        if not all(_is_safe(part) for part in parts):
             raise invalid(f"Invalid asset name: '{identity}'.")
         return self._root.joinpath(*parts)
 
     def _record(self, identity: str) -> dict[str, Any] | None:
         try:
-            text = (self._folder(identity) / _RECORD).read_text(encoding="utf-8")
+            text = (self._folder(identity) / RECORD).read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
             return None
         record: dict[str, Any] = json.loads(text)
         return record
 
+    def asset(self, identity: str) -> StoredAsset | None:
+        """Whatever has that id."""
+        record = self._record(identity)
+        if record is None:
+            return None
+        if record["type"] == "IMAGE":
+            return read_image(identity, record, self._folder(identity))
+        updated, properties = parse_time(record["updateTime"]), record.get("properties", {})
+        if record["type"] == "TABLE":
+            path = self._folder(identity) / FEATURES
+            return TableAsset(identity, Kind(record["kind"]), path, updated, properties)
+        return ContainerAsset(identity, record["type"], updated, properties)
+
     def image(self, identity: str) -> ImageAsset | None:
         """The image of that id."""
-        record = self._record(identity)
-        if record is None or record["type"] != "IMAGE":
-            return None
-        return _image(identity, record, self._folder(identity))
+        found = self.asset(identity)
+        return found if isinstance(found, ImageAsset) else None
+
+    def table(self, identity: str) -> TableAsset | None:
+        """The table of that id."""
+        found = self.asset(identity)
+        return found if isinstance(found, TableAsset) else None
 
     def exists(self, identity: str) -> bool:
         """Whether anything has that id."""
@@ -81,67 +98,86 @@ class AssetStore:
         """The folder or collection of that id; a project's root is always there."""
         name = asset_name(identity).rstrip("/")
         if _is_root(name):
-            return {"type": "FOLDER", "name": f"{name}", "id": identity}
-        record = self._record(identity)
-        if record is None or record["type"] not in _CONTAINERS:
-            return None
-        return {**record, "name": name, "id": identity}
+            return {"type": "FOLDER", "name": name, "id": identity}
+        found = self.asset(identity)
+        return found.as_json() if isinstance(found, ContainerAsset) else None
 
     def children(self, identity: str) -> list[ImageAsset]:
         """The images directly inside, by id."""
-        inside = f"{identity}/assets" if re.fullmatch("projects/[^/]+", identity) else identity
-        place = self._folder(inside)
-        if not place.is_dir():
-            return []
-        names = sorted(path.parent.name for path in place.glob(f"*/{_RECORD}"))
-        found = (self.image(f"{inside.rstrip('/')}/{name}") for name in names)
-        return [image for image in found if image is not None]
+        return [found for found in self.members(identity) if isinstance(found, ImageAsset)]
 
-    def check_destination(self, identity: str, *, overwrite: bool) -> None:
-        """Refuse a place that is taken, or whose folder is missing."""
+    def members(self, identity: str) -> list[StoredAsset]:
+        """Everything directly inside, by id."""
+        inside = f"{identity}/assets" if re.fullmatch("projects/[^/]+", identity) else identity.rstrip("/")
+        names = sorted(path.parent.name for path in self._folder(inside).glob(f"*/{RECORD}"))
+        found = (self.asset(f"{inside}/{name}") for name in names)
+        return [each for each in found if each is not None]
+
+    def check_destination(self, identity: str, *, overwrite: bool, kind: AssetType = "IMAGE") -> None:
+        """Refuse a place that is taken, or that is in nothing that holds assets of this kind."""
         name = asset_name(identity)
+        if _is_root(name) or not all(_PART.fullmatch(part) for part in name.split("/")):
+            raise invalid(f"Invalid asset name: '{name}'.")
         parent = name.rpartition("/")[0]
-        if not _is_root(parent) and self.folder(parent) is None:
-            raise invalid(f"Cannot create asset '{name}': its parent '{parent}' does not exist.")
-        if self.exists(identity) and not overwrite:
+        if not _is_root(parent):
+            self._check_parent(name, parent, kind)
+        taken = self._record(identity)
+        if taken is not None and not overwrite:
             raise EmulatorError("ALREADY_EXISTS", f"Cannot overwrite asset '{name}'.")
+        if taken is not None and taken["type"] != kind:
+            raise invalid(f"Cannot overwrite asset '{name}' of type {taken['type']} with one of type {kind}.")
+
+    def _check_parent(self, name: str, parent: str, kind: AssetType) -> None:
+        record = self._record(parent)
+        if record is None:
+            raise invalid(f"Cannot create asset '{name}': its parent '{parent}' does not exist.")
+        allowed = CONTAINERS if kind == "IMAGE" else ("FOLDER",)
+        if record["type"] not in allowed:
+            text = f"its parent '{parent}' is of type {record['type']}, which cannot hold assets of type {kind}."
+            raise invalid(f"Cannot create asset '{name}': {text}")
 
     def create_container(
         self, identity: str, kind: str, properties: Mapping[str, Any], now: datetime
     ) -> dict[str, Any]:
         """A new folder or image collection."""
-        if kind not in _CONTAINERS:
+        if kind not in CONTAINERS:
             raise invalid(f"Cannot create an asset of type {kind} without data.")
-        self.check_destination(identity, overwrite=False)
-        record = {"type": kind, "updateTime": timestamp(now), "properties": dict(properties)}
-        place = self._folder(identity)
-        place.mkdir(parents=True, exist_ok=True)
-        _write_json(place / _RECORD, record)
-        return {**record, "name": asset_name(identity), "id": identity}
+        with self._lock:
+            self.check_destination(identity, overwrite=False, kind="FOLDER" if kind == "FOLDER" else "IMAGE_COLLECTION")
+            place = self._folder(identity)
+            place.mkdir(parents=True, exist_ok=True)
+            write_json(place / RECORD, {"type": kind, "updateTime": timestamp(now), "properties": dict(properties)})
+        return ContainerAsset(identity, kind, now, properties).as_json()
 
     def delete(self, identity: str) -> None:
-        """Remove an image or an empty container."""
-        if not self.exists(identity):
-            raise EmulatorError("NOT_FOUND", f"Asset '{asset_name(identity)}' not found.")
-        if self.children(identity):
-            raise EmulatorError("FAILED_PRECONDITION", f"Asset '{asset_name(identity)}' is not empty.")
-        shutil.rmtree(self._folder(identity))
-
-    def write(self, asset: NewAsset, *, overwrite: bool) -> None:
-        """Store an image whole or not at all: it is written beside its place and then moved there."""
-        place = self._folder(asset.id)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        draft = place.parent / f".{place.name}.writing"
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir()
-        for number, (band, raster) in enumerate(zip(asset.bands, asset.rasters, strict=True)):
-            _write_band(draft / f"band_{number}.tif", band, raster, asset.grid)
-        _write_json(draft / _RECORD, _new_record(asset))
+        """Remove an asset or an empty container."""
+        place = self._folder(identity)
         with self._lock:
-            self.check_destination(asset.id, overwrite=overwrite)
+            if not self.exists(identity):
+                raise EmulatorError("NOT_FOUND", f"Asset '{asset_name(identity)}' not found.")
+            if next(place.glob(f"*/{RECORD}"), None) is not None:
+                raise EmulatorError("FAILED_PRECONDITION", f"Asset '{asset_name(identity)}' is not empty.")
+            shutil.rmtree(place)
+
+    def adopt(self, draft: Path, identity: str, *, overwrite: bool, kind: AssetType) -> None:
+        """Make a folder with a record the asset of that id: it appears whole or not at all."""
+        place = self._folder(identity)
+        with self._lock:
+            self.check_destination(identity, overwrite=overwrite, kind=kind)
+            place.parent.mkdir(parents=True, exist_ok=True)
             if place.exists():
-                shutil.rmtree(place)
-            draft.rename(place)
+                # Out of sight first: nobody must read an asset of which half is gone.
+                old = draft.with_name(f"{draft.name}.replaced")
+                place.rename(old)
+                draft.rename(place)
+                shutil.rmtree(old)
+            else:
+                draft.rename(place)
+
+
+def _is_safe(part: str) -> bool:
+    ordinary = part not in ("", ".", "..", RECORD) and ":" not in part and len(part.encode()) <= MAX_NAME
+    return ordinary and part.isprintable()
 
 
 def _is_root(name: str) -> bool:
@@ -149,80 +185,3 @@ def _is_root(name: str) -> bool:
     if name.startswith("projects/earthengine-legacy/assets/"):
         return len(parts) == 5 and parts[3] in ("users", "projects")
     return len(parts) in (2, 3) and parts[0] == "projects" and parts[2:] in ([], ["assets"])
-
-
-def _new_record(asset: NewAsset) -> dict[str, Any]:
-    properties = {key: value for key, value in asset.properties.items() if not key.startswith("system:")}
-    times = {key: asset.properties.get(f"system:{key}") for key in ("time_start", "time_end")}
-    return {
-        "type": "IMAGE",
-        "updateTime": timestamp(asset.updated),
-        "kind": asset.kind.value,
-        "times": {key: value for key, value in times.items() if value is not None},
-        "properties": {key: value for key, value in properties.items() if _is_storable(value)},
-        "bands": [
-            {
-                "id": band.name,
-                "type": [band.type.precision, *_limits(band.type)],
-                "pyramidingPolicy": asset.policies.get(band.name, "MEAN"),
-            }
-            for band in asset.bands
-        ],
-    }
-
-
-def _limits(type_: PixelType) -> list[float]:
-    return [type_.minimum, type_.maximum] if type_.minimum is not None and type_.maximum is not None else []
-
-
-def _is_storable(value: Any) -> bool:
-    return isinstance(value, str | int | float) or (isinstance(value, list) and all(map(_is_storable, value)))
-
-
-def _write_band(path: Path, band: Band, raster: Raster, grid: Grid) -> None:
-    """One band with an internal mask: types differ between bands, and no value is given up for nodata."""
-    profile = {
-        "driver": "GTiff",
-        "dtype": raster.values.dtype.name,
-        "count": 1,
-        "height": grid.height,
-        "width": grid.width,
-        "crs": grid.projection.crs.wkt,
-        "transform": Affine(*grid.transform),
-        "tiled": True,
-        "compress": "deflate",
-    }
-    with _INTERNAL_MASK(), rasterio.open(path, "w", **profile) as dataset:
-        dataset.write(raster.values, 1)
-        dataset.set_band_description(1, band.name)
-        dataset.write_mask(raster.mask > 0)
-
-
-def _write_json(path: Path, record: Mapping[str, Any]) -> None:
-    draft = path.with_suffix(".writing")
-    draft.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    os.replace(draft, path)
-
-
-def _image(identity: str, record: Mapping[str, Any], place: Path) -> ImageAsset:
-    bands = []
-    for number, saved in enumerate(record["bands"]):
-        (found,) = file_bands(place / f"band_{number}.tif")
-        precision, *limits = saved["type"]
-        band = FileBand(found.path, 1, saved["id"], PixelType(precision, *limits), found.grid)
-        bands.append(AssetBand(band.name, band.type, band.grid, band.node(), saved["pyramidingPolicy"]))
-    times = record.get("times", {})
-    return ImageAsset(
-        id=identity,
-        kind=Kind(record["kind"]),
-        bands=tuple(bands),
-        updated=parse_time(record["updateTime"]),
-        start=_moment(times.get("time_start")),
-        end=_moment(times.get("time_end")),
-        properties=record["properties"],
-        size_bytes=sum(path.stat().st_size for path in place.glob("band_*.tif")),
-    )
-
-
-def _moment(milliseconds: float | None) -> datetime | None:
-    return None if milliseconds is None else Date(milliseconds).moment

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
@@ -16,7 +18,7 @@ from airflow_ee.emulator.errors import EmulatorError, invalid
 from airflow_ee.emulator.exports.operation import Operation
 from airflow_ee.emulator.exports.request import ExportRequest
 from airflow_ee.emulator.exports.store import OperationStore
-from airflow_ee.emulator.exports.work import ExportWork
+from airflow_ee.emulator.exports.work import ExportWork, Product
 from airflow_ee.emulator.limits import MAX_QUEUED
 from airflow_ee.emulator.values.dates import timestamp
 
@@ -26,6 +28,9 @@ TICK_SECONDS = 0.03
 """How often the clock is looked at while anything is under way."""
 
 STUCK_PROGRESS = 0.737
+COMPUTED_PROGRESS = 0.8
+"""Progress of an operation whose files are ready and not yet in their place."""
+
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 DuplicateRule = Literal["error", "same"]
@@ -44,6 +49,27 @@ class _Stopped(Exception):
     """The work is not wanted any more."""
 
 
+@dataclass(slots=True)
+class _Job:
+    """The work on one operation: first drafts, then their delivery."""
+
+    computing: Future[Product | None]
+    delivering: Future[list[str]] | None = None
+    progress: float = 0.0
+    stopped: bool = False
+
+    @property
+    def latest(self) -> Future[Any]:
+        """The part that is under way."""
+        return self.delivering or self.computing
+
+    def note(self, share: float) -> None:
+        """Take the share that is done; ends the work of an operation that is being cancelled."""
+        self.progress = share
+        if self.stopped:
+            raise _Stopped
+
+
 class OperationLife:
     """Starts, runs, cancels and remembers operations."""
 
@@ -51,6 +77,7 @@ class OperationLife:
         self,
         store: OperationStore,
         work: ExportWork,
+        drafts: Path,
         clock: Clock,
         *,
         durations: Durations,
@@ -60,6 +87,7 @@ class OperationLife:
     ) -> None:
         self._store = store
         self._work = work
+        self._drafts = drafts
         self._clock = clock
         self._durations = durations
         self._duplicates = duplicate_request_id
@@ -67,17 +95,17 @@ class OperationLife:
         self._random = Random(seed)
         self._lock = threading.RLock()
         self._wake = threading.Event()
+        self._ended = threading.Condition()
         self._stopping = False
-        self._jobs: dict[str, Future[tuple[list[str], float]]] = {}
-        self._progress: dict[str, float] = {}
+        self._jobs: dict[str, _Job] = {}
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="emulator-export")
         self._thread = threading.Thread(target=self._run, name="emulator-operations", daemon=True)
 
     def start(self) -> None:
         """Take up what an earlier process left: what was running then starts its next attempt."""
-        for operation in self._store.all():
-            if operation.state == "RUNNING":
-                self._put(operation, attempt=operation.attempt + 1, progress=0.0)
+        shutil.rmtree(self._drafts, ignore_errors=True)
+        for operation in self._store.in_state("RUNNING"):
+            self._put(operation, attempt=operation.attempt + 1, progress=0.0)
         self._thread.start()
         self._wake.set()
 
@@ -85,45 +113,51 @@ class OperationLife:
         """Leave everything as it is, for the next process."""
         self._stopping = True
         self._wake.set()
+        with self._ended:
+            self._ended.notify_all()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
+        for job in list(self._jobs.values()):
+            job.stopped = True
         self._pool.shutdown(wait=True, cancel_futures=True)
+        shutil.rmtree(self._drafts, ignore_errors=True)
 
-    def submit(self, project: str, body: Mapping[str, Any], script: Mapping[str, Any]) -> Operation:
+    def submit(self, method: str, project: str, body: Mapping[str, Any], script: Mapping[str, Any]) -> Operation:
         """Queue an export."""
-        request = ExportRequest.parse(body)
-        with self._lock:
-            earlier = self._started_with(project, request.request_id)
-            if earlier is not None:
-                return self._duplicate(earlier)
+        request = ExportRequest.parse(method, body)
+        earlier = self._earlier(project, request.request_id)
+        if earlier is not None:
+            return earlier
         marker = self._work.check(request)
         with self._lock:
-            if self._started_with(project, request.request_id) is not None:
-                return self._duplicate(self._started_with(project, request.request_id))
+            earlier = self._earlier(project, request.request_id)
+            if earlier is not None:
+                return earlier
             self._check_queue(project)
             now = timestamp(self._clock.now())
-            name = f"projects/{project}/operations/{self._new_id()}"
             operation = Operation(
-                name=name, body=dict(body), marker=marker, created=now, updated=now, script=dict(script)
+                name=f"projects/{project}/operations/{self._new_id()}",
+                method=method,
+                body=dict(body),
+                marker=marker,
+                created=now,
+                updated=now,
+                script=dict(script),
             )
             self._store.put(operation)
         logger.info("Operation %s queued", operation.name)
         self._wake.set()
         return operation
 
-    def _started_with(self, project: str, request_id: str) -> Operation | None:
-        if not request_id:
-            return None
-        mine = (each for each in self._store.all() if each.project == project)
-        return next((each for each in mine if each.request_id == request_id), None)
-
-    def _duplicate(self, earlier: Operation | None) -> Operation:
-        if earlier is None or self._duplicates == "error":
+    def _earlier(self, project: str, request_id: str) -> Operation | None:
+        """The operation that the id started already, where the rule is to answer with that."""
+        earlier = self._store.with_request_id(project, request_id) if request_id else None
+        if earlier is not None and self._duplicates == "error":
             raise invalid("A different Operation was already started with the given request_id")
         return earlier
 
     def _check_queue(self, project: str) -> None:
-        queued = sum(each.state == "PENDING" and each.project == project for each in self._store.all())
+        queued = self._store.count("PENDING", project)
         if queued >= MAX_QUEUED:
             text = f"There are too many tasks already in the queue ({queued}). Please wait for some to complete."
             raise invalid(text)
@@ -137,7 +171,7 @@ class OperationLife:
 
     def of_project(self, project: str) -> list[Operation]:
         """The operations of a project, newest first."""
-        return [each for each in reversed(self._store.all()) if each.project == project]
+        return self._store.of_project(project)[::-1]
 
     def cancel(self, name: str) -> None:
         """Ask for an end; it comes a little later. An operation that has ended cannot be cancelled any more."""
@@ -147,6 +181,8 @@ class OperationLife:
                 raise EmulatorError("FAILED_PRECONDITION", f"Operation {name} is already in state {operation.state}.")
             if operation.state != "CANCELLING":
                 self._put(operation, state="CANCELLING", cancel_asked=timestamp(self._clock.now()))
+            if name in self._jobs:
+                self._jobs[name].stopped = True
         self._wake.set()
 
     def delete(self, name: str) -> None:
@@ -158,11 +194,8 @@ class OperationLife:
 
     def wait(self, name: str, seconds: float) -> Operation:
         """The operation when it has ended, or after so many seconds."""
-        waited = threading.Event()
-        passed = 0.0
-        while not self._store.get(name).done and passed < seconds and not self._stopping:
-            waited.wait(TICK_SECONDS)
-            passed += TICK_SECONDS
+        with self._ended:
+            self._ended.wait_for(lambda: self._stopping or self._store.get(name).done, timeout=seconds)
         return self._store.get(name)
 
     def _put(self, operation: Operation, **changes: Any) -> Operation:
@@ -170,82 +203,134 @@ class OperationLife:
         self._store.put(changed)
         if "state" in changes:
             logger.info("Operation %s is %s", changed.name, changed.state)
+        if changed.done:
+            with self._ended:
+                self._ended.notify_all()
         return changed
 
     def _run(self) -> None:
         while not self._stopping:
             self._wake.clear()  # before looking, so that nothing that comes after the look is missed
             with self._lock:
-                active = [each for each in self._store.all() if not each.done]
-                for operation in sorted(active, key=lambda each: (-each.priority, each.created)):
-                    self._step(operation, self._clock.now())
+                active = self._look(self._clock.now())
             self._wake.wait(TICK_SECONDS if active else None)
 
-    def _step(self, operation: Operation, now: datetime) -> None:
-        steps: dict[str, Callable[[Operation, datetime], None]] = {
-            "PENDING": self._step_pending,
-            "RUNNING": self._step_running,
-            "CANCELLING": self._step_cancelling,
-        }
-        steps[operation.state](operation, now)
+    def _look(self, now: datetime) -> bool:
+        """Move everything on; tells whether there is anything left to look at."""
+        for operation in self._store.in_state("CANCELLING"):
+            self._step_cancelling(operation, now)
+        for operation in self._store.in_state("RUNNING"):
+            self._step_running(operation, now)
+        self._start_pending(now)
+        return any(self._store.in_state(state) for state in ("PENDING", "RUNNING", "CANCELLING"))
 
-    def _step_pending(self, operation: Operation, now: datetime) -> None:
-        running = sum(each.state == "RUNNING" for each in self._store.all())
-        due = operation.seconds_since(operation.created, now) >= self._durations.pending
-        if due and running < self._workers:
+    def _start_pending(self, now: datetime) -> None:
+        """The higher priority first, then the older; none while all workers have something to do."""
+        free = self._workers - len(self._store.in_state("RUNNING"))
+        if free <= 0:
+            return
+        waiting = self._store.in_state("PENDING")
+        due = [each for each in waiting if each.seconds_since(each.created, now) >= self._durations.pending]
+        for operation in sorted(due, key=lambda each: (-each.priority, each.created))[:free]:
             self._put(operation, state="RUNNING", started=timestamp(now))
 
     def _step_running(self, operation: Operation, now: datetime) -> None:
         job = self._jobs.get(operation.name)
         if job is None:
-            self._jobs[operation.name] = self._pool.submit(self._do, operation)
+            self._jobs[operation.name] = self._start(operation)
             return
         elapsed = operation.seconds_since(operation.started, now)
         if "stuck" in operation.script:
             self._advance(operation, STUCK_PROGRESS)
-        elif job.done() and elapsed >= self._durations.running:
-            self._finish(operation, job, now)
+        elif job.latest.done() and job.latest.exception() is not None and elapsed >= self._durations.running:
+            self._fail(operation, job, now)
+        elif job.delivering is not None and job.delivering.done():
+            self._succeed(operation, job, now)
+        elif job.computing.done() and job.delivering is None and elapsed >= self._durations.running:
+            self._deliver(operation, job)
         else:
-            share = min(self._progress.get(operation.name, 0.0), elapsed / max(self._durations.running, 1e-9), 0.99)
-            self._advance(operation, share)
+            self._advance(operation, self._share(job, elapsed))
+
+    def _share(self, job: _Job, elapsed: float) -> float:
+        if job.delivering is not None:
+            return COMPUTED_PROGRESS + (1 - COMPUTED_PROGRESS) * job.progress
+        return min(job.progress, elapsed / max(self._durations.running, 1e-9)) * COMPUTED_PROGRESS
 
     def _advance(self, operation: Operation, progress: float) -> None:
         """Show progress in steps that are worth a file."""
         if progress >= operation.progress + 0.05:
             self._put(operation, progress=progress, eecu_seconds=progress)
 
-    def _do(self, operation: Operation) -> tuple[list[str], float]:
-        def progress(share: float) -> None:
-            self._progress[operation.name] = share
-            if self._stopping or self._store.get(operation.name).state != "RUNNING":
-                raise _Stopped
+    def _start(self, operation: Operation) -> _Job:
+        begun = threading.Event()
 
+        def compute() -> Product | None:
+            begun.wait()
+            return self._compute(operation, job)
+
+        job = _Job(self._pool.submit(compute))
+        begun.set()
+        return job
+
+    def _compute(self, operation: Operation, job: _Job) -> Product | None:
         if "stuck" in operation.script:
-            return [], 0.0
+            return None
         scripted = operation.script.get("fail")
         if scripted:
             raise EmulatorError(scripted["code"], scripted["message"])
-        return self._work.run(ExportRequest.parse(operation.body), progress)
+        folder = self._folder(operation)
+        folder.mkdir(parents=True)
+        request = ExportRequest.parse(operation.method, operation.body)
+        return self._work.compute(request, folder, job.note)
 
-    def _finish(self, operation: Operation, job: Future[tuple[list[str], float]], now: datetime) -> None:
-        del self._jobs[operation.name]
-        problem = job.exception()
+    def _folder(self, operation: Operation) -> Path:
+        return self._drafts / operation.name.rsplit("/", 1)[-1]
+
+    def _deliver(self, operation: Operation, job: _Job) -> None:
+        product = job.computing.result()
+        assert product is not None
+        job.progress = 0.0
+        self._advance(operation, COMPUTED_PROGRESS)
+        job.delivering = self._pool.submit(self._work.deliver, product, job.note)
+
+    def _succeed(self, operation: Operation, job: _Job, now: datetime) -> None:
+        assert job.delivering is not None
+        product = job.computing.result()
+        assert product is not None
+        uris = tuple(job.delivering.result())
+        self._forget(operation)
+        seconds = product.eecu_seconds
+        self._put(operation, state="SUCCEEDED", ended=timestamp(now), uris=uris, eecu_seconds=seconds, progress=1.0)
+
+    def _fail(self, operation: Operation, job: _Job, now: datetime) -> None:
+        problem = job.latest.exception()
         if isinstance(problem, _Stopped):
             return
-        if problem is None:
-            uris, seconds = job.result()
-            ended = {"ended": timestamp(now), "uris": tuple(uris), "eecu_seconds": seconds, "progress": 1.0}
-            self._put(operation, state="SUCCEEDED", **ended)
-            return
+        self._forget(operation)
         if not isinstance(problem, EmulatorError):
             logger.error("Operation %s failed inside", operation.name, exc_info=problem)
             problem = EmulatorError("INTERNAL", f"Internal error: {type(problem).__name__}: {problem}")
         self._put(operation, state="FAILED", ended=timestamp(now), error=problem.status())
 
+    def _forget(self, operation: Operation) -> None:
+        self._jobs.pop(operation.name, None)
+        shutil.rmtree(self._folder(operation), ignore_errors=True)
+
     def _step_cancelling(self, operation: Operation, now: datetime) -> None:
         job = self._jobs.get(operation.name)
-        waited = operation.seconds_since(operation.cancel_asked, now) >= self._durations.cancelling
-        if waited and (job is None or job.done() or job.cancel()):
-            self._jobs.pop(operation.name, None)
-            error = EmulatorError("CANCELLED", "Cancelled.").status()
-            self._put(operation, state="CANCELLED", ended=timestamp(now), error=error)
+        if operation.seconds_since(operation.cancel_asked, now) < self._durations.cancelling:
+            return
+        if job is not None and not job.latest.done() and not job.latest.cancel():
+            return
+        if job is not None and _was_delivered(job):
+            # Too late: what is in its place is not taken away again.
+            self._succeed(operation, job, now)
+            return
+        self._forget(operation)
+        error = EmulatorError("CANCELLED", "Cancelled.").status()
+        self._put(operation, state="CANCELLED", ended=timestamp(now), error=error)
+
+
+def _was_delivered(job: _Job) -> bool:
+    done = job.delivering is not None and job.delivering.done() and not job.delivering.cancelled()
+    return done and job.delivering is not None and job.delivering.exception() is None

@@ -13,10 +13,14 @@ State = Literal["PENDING", "RUNNING", "CANCELLING", "SUCCEEDED", "FAILED", "CANC
 FINISHED = ("SUCCEEDED", "FAILED", "CANCELLED")
 _METADATA = "type.googleapis.com/google.earthengine.v1.OperationMetadata"
 _EMPTY = {"@type": "type.googleapis.com/google.protobuf.Empty"}
+COMPUTING = 4
+"""Work units that the computation counts as; writing counts one."""
+
 _STAGES = {
     "Create Local Files": "Computation and writing of temporary files.",
     "Write Files": "Writing files to the export destination.",
 }
+TYPES = {"image:export": "EXPORT_IMAGE", "table:export": "EXPORT_FEATURES", "map:export": "EXPORT_TILES"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,7 @@ class Operation:
     eecu_seconds: float = 0.0
     uris: tuple[str, ...] = ()
     error: Mapping[str, Any] | None = None
+    method: str = "image:export"
     script: Mapping[str, Any] = field(default_factory=dict)
     """What a fault has in store for it."""
 
@@ -87,7 +92,7 @@ class Operation:
         return shown
 
     def _metadata(self) -> dict[str, Any]:
-        shown: dict[str, Any] = {"@type": _METADATA, "state": self.state, "type": "EXPORT_IMAGE"}
+        shown: dict[str, Any] = {"@type": _METADATA, "state": self.state, "type": TYPES[self.method]}
         optional = {
             "description": self.body.get("description"),
             "priority": self.priority,
@@ -105,8 +110,8 @@ class Operation:
 
     def _stages(self) -> list[dict[str, Any]]:
         whole = self.state == "SUCCEEDED"
-        done = {"Create Local Files": 4 if whole else int(self.progress * 4), "Write Files": int(whole)}
-        totals = {"Create Local Files": 4, "Write Files": 1}
+        done = {"Create Local Files": COMPUTING if whole else int(self.progress * COMPUTING), "Write Files": int(whole)}
+        totals = {"Create Local Files": COMPUTING, "Write Files": 1}
         return [
             {"displayName": name, "totalWorkUnits": totals[name], "description": text}
             | ({"completeWorkUnits": done[name]} if done[name] else {})

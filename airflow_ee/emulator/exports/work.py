@@ -1,77 +1,205 @@
-"""The work behind an export: evaluate the expression, then write files or an asset."""
+"""The work behind an export: evaluate the expression, write drafts, and deliver them when they are wanted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+from airflow_ee.emulator.api.grids import base_band, requested_grid
 from airflow_ee.emulator.catalog.assets import Kind, asset_id, asset_name
-from airflow_ee.emulator.catalog.store import AssetStore, NewAsset
+from airflow_ee.emulator.catalog.store import AssetStore, AssetType
+from airflow_ee.emulator.catalog.stored import RECORD, NewImage, write_image, write_json
+from airflow_ee.emulator.catalog.tables import write_features
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.exports.files import Progress, write_files
-from airflow_ee.emulator.exports.request import AssetDestination, ExportRequest, FileDestination, export_grid
+from airflow_ee.emulator.exports.columns import Table
+from airflow_ee.emulator.exports.cutting import cut_feature
+from airflow_ee.emulator.exports.delivery import Delivery
+from airflow_ee.emulator.exports.destinations import AssetPlace, FilePlace, Place
+from airflow_ee.emulator.exports.drafts import Draft, Progress
+from airflow_ee.emulator.exports.formats import GeoTiffFormat, ImageFormat
+from airflow_ee.emulator.exports.geotiffs import write_files
+from airflow_ee.emulator.exports.patches import write_patches
+from airflow_ee.emulator.exports.request import ExportRequest, ImageTask, TableTask
+from airflow_ee.emulator.exports.tables import write_table
 from airflow_ee.emulator.limits import check_export_pixels
 from airflow_ee.emulator.pixels.grid import Grid
-from airflow_ee.emulator.pixels.raster import render
 from airflow_ee.emulator.session import Session
+from airflow_ee.emulator.values.dates import timestamp
+from airflow_ee.emulator.values.element import Collection, Feature
 from airflow_ee.emulator.values.image import Image
 
 SessionMaker = Callable[[], Session]
+
+BASE_SECONDS = 0.01
+PIXEL_SECONDS = 2e-6
+FEATURE_SECONDS = 1e-4
+"""EECU-seconds are counted from the amount of work, so that they do not depend on the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What the work has made, not yet delivered."""
+
+    place: Place
+    drafts: tuple[Draft, ...]
+    """Files; of an asset there is one, its folder."""
+    asset_type: AssetType
+    eecu_seconds: float
 
 
 class ExportWork:
     """Runs exports; holds no state of its own."""
 
-    def __init__(self, root: Path, assets: AssetStore, new_session: SessionMaker, now: Callable[[], datetime]) -> None:
-        self._root = root
+    def __init__(
+        self, assets: AssetStore, delivery: Delivery, new_session: SessionMaker, now: Callable[[], datetime]
+    ) -> None:
         self._assets = assets
+        self._delivery = delivery
         self._new_session = new_session
         self._now = now
 
     def check(self, request: ExportRequest) -> str:
         """Refuse at once what the service refuses at once; tells which imagery the expression touches."""
         session = self._new_session()
-        image = session.evaluate(request.expression)
-        if not isinstance(image, Image):
-            raise invalid("Expression must evaluate to an image.")
-        export_grid(image, request)
-        if isinstance(request.destination, AssetDestination):
-            destination = request.destination
-            self._assets.check_destination(asset_id(destination.name), overwrite=destination.overwrite)
+        value = session.evaluate(request.expression)
+        if isinstance(request.task, ImageTask):
+            export_grid(_image(value), request.task)
+        else:
+            _collection(value)
+        self._check_place(request.task.place, "IMAGE" if isinstance(request.task, ImageTask) else "TABLE")
         return session.marker
 
-    def run(self, request: ExportRequest, progress: Progress) -> tuple[list[str], float]:
-        """Do the work: the URIs of what was made, and how much computing it was."""
+    def _check_place(self, place: Place, kind: AssetType) -> None:
+        if isinstance(place, AssetPlace):
+            self._assets.check_destination(asset_id(place.name), overwrite=place.overwrite, kind=kind)
+
+    def compute(self, request: ExportRequest, folder: Path, progress: Progress) -> Product:
+        """Evaluate, and write drafts into an empty folder."""
         session = self._new_session()
-        image = session.evaluate(request.expression)
-        if not isinstance(image, Image):
-            raise invalid("Expression must evaluate to an image.")
-        grid = export_grid(image, request)
-        check_export_pixels(grid.width * grid.height, request.max_pixels)
-        seconds = grid.width * grid.height * len(image.bands) * 2e-6 + 0.01
-        if isinstance(request.destination, FileDestination):
+        value = session.evaluate(request.expression)
+        if isinstance(request.task, ImageTask):
+            return self._image(_image(value), request.task, session, folder, progress)
+        return self._table(_collection(value), request.task, session, folder, progress)
+
+    def _image(self, image: Image, task: ImageTask, session: Session, folder: Path, progress: Progress) -> Product:
+        grid = export_grid(image, task)
+        check_export_pixels(grid.width * grid.height, task.max_pixels)
+        seconds = BASE_SECONDS + grid.width * grid.height * len(image.bands) * PIXEL_SECONDS
+        if isinstance(task.place, FilePlace):
             # The file outlives the answer whose header tells where its imagery came from.
             tags = {"simulated": "true"} if session.marker == Kind.SIMULATED.value else {}
-            write_files(image.bands, grid, request.destination, self._root, progress, tags)
-            return [request.destination.uri], seconds
-        self._store(image, grid, request.destination, session, progress)
-        name = asset_name(asset_id(request.destination.name))
-        return [f"https://code.earthengine.google.com/?asset={name}"], seconds
-
-    def _store(
-        self, image: Image, grid: Grid, destination: AssetDestination, session: Session, progress: Progress
-    ) -> None:
-        rasters = render([band.node for band in image.bands], grid)
-        progress(0.9)
-        asset = NewAsset(
-            id=asset_id(destination.name),
-            kind=Kind(session.marker),
-            grid=grid,
-            bands=image.bands,
-            rasters=rasters,
-            policies={band.name: destination.overrides.get(band.name, destination.policy) for band in image.bands},
-            properties=image.properties,
-            updated=self._now(),
+            drafts = _image_files(image, grid, task.format, folder, progress, tags)
+            return Product(task.place, tuple(drafts), "IMAGE", seconds)
+        place = task.place
+        policies = {band.name: place.overrides.get(band.name, place.policy) for band in image.bands}
+        new = NewImage(Kind(session.marker), grid, image.bands, policies, image.properties, self._now())
+        return Product(
+            place, (_asset_draft(folder, lambda draft: write_image(draft, new, progress)),), "IMAGE", seconds
         )
-        self._assets.write(asset, overwrite=destination.overwrite)
+
+    def _table(
+        self, collection: Collection, task: TableTask, session: Session, folder: Path, progress: Progress
+    ) -> Product:
+        features = [cut_feature(_feature(element), task.max_vertices) for element in collection.elements]
+        total = max(1, len(features))
+        seconds = BASE_SECONDS + len(features) * FEATURE_SECONDS
+        if isinstance(task.place, FilePlace):
+            steps = iter(range(1, total + 1))
+            table = Table.of(features, task.selectors)
+            drafts = write_table(table, task.file_format, folder, lambda: progress(next(steps, total) / total))
+            return Product(task.place, tuple(drafts), "TABLE", seconds)
+
+        def write(draft: Path) -> None:
+            for done in write_features(_selected(features, task.selectors), draft):
+                progress(done / total)
+            write_json(draft / RECORD, self._table_record(collection, session))
+
+        return Product(task.place, (_asset_draft(folder, write),), "TABLE", seconds)
+
+    def _table_record(self, collection: Collection, session: Session) -> dict[str, Any]:
+        properties = {
+            name: value for name, value in collection.properties.items() if isinstance(value, str | int | float)
+        }
+        return {
+            "type": "TABLE",
+            "updateTime": timestamp(self._now()),
+            "kind": session.marker,
+            "properties": properties,
+        }
+
+    def deliver(self, product: Product, progress: Progress) -> list[str]:
+        """Put what was made into its place; answers the URIs of it."""
+        place = product.place
+        if isinstance(place, AssetPlace):
+            identity = asset_id(place.name)
+            self._assets.adopt(product.drafts[0].path, identity, overwrite=place.overwrite, kind=product.asset_type)
+            return [f"https://code.earthengine.google.com/?asset={asset_name(identity)}"]
+        for number, draft in enumerate(product.drafts):
+            progress(number / len(product.drafts))
+            self._delivery.put(draft, place)
+        return [place.uri]
+
+
+def export_grid(image: Image, task: ImageTask) -> Grid:
+    """The pixels to export: the request's grid, or the one that the expression ends in."""
+    if not image.bands:
+        raise invalid("Image has no bands to export.")
+    base = base_band(image.bands)
+    if task.grid is None and (base is None or base.extent is None):
+        raise invalid("Cannot export an unbounded image: specify a grid, or a region with a scale or crsTransform.")
+    return requested_grid(image, task.grid, None)
+
+
+def _image_files(
+    image: Image, grid: Grid, form: ImageFormat, folder: Path, progress: Progress, tags: dict[str, str]
+) -> list[Draft]:
+    if isinstance(form, GeoTiffFormat):
+        return write_files(image.bands, grid, form, folder, progress, tags)
+    return write_patches(image.bands, grid, form, folder, progress)
+
+
+def _asset_draft(folder: Path, write: Callable[[Path], None]) -> Draft:
+    draft = folder / "asset"
+    draft.mkdir()
+    write(draft)
+    return Draft(draft, "", "")
+
+
+def _image(value: Any) -> Image:
+    if not isinstance(value, Image):
+        raise invalid("Expression must evaluate to an image.")
+    return value
+
+
+def _collection(value: Any) -> Collection:
+    if isinstance(value, Feature):
+        return Collection([value])
+    if not isinstance(value, Collection):
+        raise invalid("Expression must evaluate to a table.")
+    return value
+
+
+def _feature(element: Any) -> Feature:
+    """An image stands in a table with its footprint and properties."""
+    if isinstance(element, Image):
+        return Feature(element.geometry(), element.properties, element.properties.get("system:index"))
+    if not isinstance(element, Feature):
+        raise invalid(f"Collections of {type(element).__name__} cannot be exported as a table.")
+    return element
+
+
+def _selected(features: list[Feature], selectors: tuple[str, ...]) -> list[Feature]:
+    """With only the selected properties; the geometry goes unless it is selected."""
+    if not selectors:
+        return features
+    return [
+        Feature(
+            feature.geometry if ".geo" in selectors else None,
+            {name: value for name, value in feature.properties.items() if name in (*selectors, "system:index")},
+            feature.id,
+        )
+        for feature in features
+    ]

@@ -1,9 +1,9 @@
-"""Exported GeoTIFFs: written beside their place and moved there, so that nobody ever sees half a file."""
+"""Exported GeoTIFFs."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,18 @@ from affine import Affine
 from rasterio.windows import Window
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.exports.request import FileDestination
+from airflow_ee.emulator.exports.drafts import Draft, Progress
+from airflow_ee.emulator.exports.formats import GeoTiffFormat
 from airflow_ee.emulator.limits import MAX_FILE_BYTES
 from airflow_ee.emulator.pixels.formats import filled
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.raster import BLOCK_SIDE, answer
 from airflow_ee.emulator.values.image import Band
 
-MAX_FILE_SIDE = 32_768
-"""A larger export is split even without being asked to."""
+DEFAULT_FILE_BYTES = 2**31
+"""An export is cut into square files of about this size, before compression, even without being asked to."""
 
-Progress = Callable[[float], None]
+CONTENT_TYPE = "image/tiff"
 
 
 def file_dtype(bands: Sequence[Band], no_data: float | None) -> np.dtype[Any]:
@@ -38,21 +39,21 @@ def file_dtype(bands: Sequence[Band], no_data: float | None) -> np.dtype[Any]:
 def write_files(
     bands: Sequence[Band],
     grid: Grid,
-    destination: FileDestination,
-    root: Path,
+    form: GeoTiffFormat,
+    folder: Path,
     progress: Progress,
     tags: Mapping[str, str],
-) -> list[Path]:
-    """The files of an export, with ``tags``; ``progress`` is told the share that is done and may raise to stop."""
-    dtype = file_dtype(bands, destination.no_data)
-    parts = list(_parts(grid, destination))
+) -> list[Draft]:
+    """The files of an export, with ``tags``, as drafts in ``folder``."""
+    dtype = file_dtype(bands, form.no_data)
+    parts = list(_parts(grid, form, len(bands) * dtype.itemsize))
     for _, part in parts:
         _check_size(part, bands, dtype)
     written = []
     for number, (suffix, part) in enumerate(parts):
-        path = root / destination.place / f"{destination.prefix}{suffix}.tif"
-        if _write(path, part, bands, dtype, destination, _share_of(progress, number, len(parts)), tags):
-            written.append(path)
+        path = folder / f"file_{number}.tif"
+        if _write(path, part, bands, dtype, form, _share_of(progress, number, len(parts)), tags):
+            written.append(Draft(path, f"{suffix}.tif", CONTENT_TYPE))
     return written
 
 
@@ -61,10 +62,19 @@ def _share_of(progress: Progress, number: int, total: int) -> Progress:
     return lambda share: progress((number + share) / total)
 
 
-def _parts(grid: Grid, destination: FileDestination) -> Iterator[tuple[str, Grid]]:
+def default_side(pixel_bytes: int, tile_size: int) -> int:
+    """The side of the files that an export is cut into by default, in pixels.
+
+    >>> default_side(4, 256), default_side(24, 256)
+    (23296, 9472)
+    """
+    return ceil(sqrt(DEFAULT_FILE_BYTES / pixel_bytes) / tile_size) * tile_size
+
+
+def _parts(grid: Grid, form: GeoTiffFormat, pixel_bytes: int) -> Iterator[tuple[str, Grid]]:
     """The grid of each file with the end of its name: nothing for a single one, else ``-yMin-xMin`` in pixels."""
-    height = destination.tile_height or MAX_FILE_SIDE
-    width = destination.tile_width or MAX_FILE_SIDE
+    side = default_side(pixel_bytes, form.tile_size)
+    height, width = form.file_height or side, form.file_width or side
     if height >= grid.height and width >= grid.width:
         yield "", grid
         return
@@ -86,25 +96,20 @@ def _write(
     grid: Grid,
     bands: Sequence[Band],
     dtype: np.dtype[Any],
-    destination: FileDestination,
+    form: GeoTiffFormat,
     progress: Progress,
     tags: Mapping[str, str],
 ) -> bool:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.writing")
-    try:
-        seen = _fill(draft, grid, bands, dtype, destination, progress, tags)
-        if destination.skip_empty and not seen:
-            return False
-        if destination.cloud_optimized:
-            _make_cog(draft, destination)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    seen = _fill(path, grid, bands, dtype, form, progress, tags)
+    if form.skip_empty and not seen:
+        path.unlink()
+        return False
+    if form.cloud_optimized:
+        _make_cog(path, form)
     return True
 
 
-def _profile(grid: Grid, count: int, dtype: np.dtype[Any], destination: FileDestination) -> dict[str, Any]:
+def _profile(grid: Grid, count: int, dtype: np.dtype[Any], form: GeoTiffFormat) -> dict[str, Any]:
     profile = {
         "driver": "GTiff",
         "dtype": dtype.name,
@@ -114,12 +119,12 @@ def _profile(grid: Grid, count: int, dtype: np.dtype[Any], destination: FileDest
         "crs": grid.projection.crs.wkt,
         "transform": Affine(*grid.transform),
         "tiled": True,
-        "blockxsize": max(16, destination.tile_size // 16 * 16),
-        "blockysize": max(16, destination.tile_size // 16 * 16),
+        "blockxsize": max(16, form.tile_size // 16 * 16),
+        "blockysize": max(16, form.tile_size // 16 * 16),
         "compress": "lzw",
         "bigtiff": "IF_SAFER",
     }
-    return profile if destination.no_data is None else {**profile, "nodata": destination.no_data}
+    return profile if form.no_data is None else {**profile, "nodata": form.no_data}
 
 
 def _fill(
@@ -127,21 +132,21 @@ def _fill(
     grid: Grid,
     bands: Sequence[Band],
     dtype: np.dtype[Any],
-    destination: FileDestination,
+    form: GeoTiffFormat,
     progress: Progress,
     tags: Mapping[str, str],
 ) -> bool:
     """Write block by block; True if any pixel was not masked. Masked pixels are the no-data value, or 0 without one."""
     seen = False
     done, total = 0, grid.width * grid.height
-    with rasterio.open(path, "w", **_profile(grid, len(bands), dtype, destination)) as dataset:
+    with rasterio.open(path, "w", **_profile(grid, len(bands), dtype, form)) as dataset:
         dataset.update_tags(**tags)
         for index, band in enumerate(bands, start=1):
             dataset.set_band_description(index, band.name)
         for block in grid.blocks(BLOCK_SIDE):
             window = Window(block.col - grid.col, block.row - grid.row, block.width, block.height)
             for index, raster in enumerate(answer([band.node for band in bands], block), start=1):
-                dataset.write(_plane(raster, block, destination.no_data or 0.0, dtype), index, window=window)
+                dataset.write(_plane(raster, block, form.no_data or 0.0, dtype), index, window=window)
                 seen = seen or bool((raster.mask > 0).any())
             done += block.width * block.height
             progress(done / total)
@@ -152,14 +157,14 @@ def _plane(raster: Any, block: Grid, no_data: float, dtype: np.dtype[Any]) -> An
     return np.broadcast_to(filled(raster, no_data, dtype), block.shape)
 
 
-def _make_cog(draft: Path, destination: FileDestination) -> None:
+def _make_cog(draft: Path, form: GeoTiffFormat) -> None:
     """Rewrite a file with overviews, ordered for reading over HTTP."""
     plain = draft.with_name(draft.name + ".plain")
     draft.replace(plain)
     try:
         import rasterio.shutil
 
-        size = max(128, destination.tile_size)
+        size = max(128, form.tile_size)
         rasterio.shutil.copy(plain, draft, driver="COG", compress="LZW", blocksize=size, overview_resampling="nearest")
     finally:
         plain.unlink(missing_ok=True)
