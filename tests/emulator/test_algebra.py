@@ -7,14 +7,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_ee.emulator.functions import registry
-from airflow_ee.emulator.functions.reductions import coverage
+from airflow_ee.emulator.functions.regions import coverage
 from airflow_ee.emulator.pixels.crs import Crs
 from airflow_ee.emulator.pixels.grid import Grid, Projection
 from airflow_ee.emulator.pixels.raster import Positional, Raster, render
 from airflow_ee.emulator.pixels.types import type_of_dtype
 from airflow_ee.emulator.values.geometry import Geometry
 from airflow_ee.emulator.values.image import Band, Image
-from airflow_ee.emulator.values.reducers import SIMPLE, percentiles
 
 PLANE = Projection(Crs("EPSG:32632"), (10.0, 0.0, 6e5, 0.0, -10.0, 5e6))
 
@@ -186,25 +185,8 @@ def test_a_window_computed_alone_equals_the_window_of_the_whole(simulated, row, 
         np.testing.assert_array_equal(part.mask, complete.mask[window])
 
 
-VALUES = np.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0])
-
-
-@pytest.mark.parametrize(
-    ("name", "oracle"),
-    [("mean", np.mean), ("sum", np.sum), ("median", np.median), ("stdDev", np.std), ("variance", np.var), ("min", np.min),
-     ("max", np.max), ("count", np.size), ("mode", lambda _: 1.0), ("first", lambda v: v[0]), ("last", lambda v: v[-1])],
-)  # fmt: skip
-def test_reducers_equal_numpy(name, oracle):
-    (found,) = SIMPLE[name].of_values(VALUES, np.ones(8)).values()
-    assert found == pytest.approx(oracle(VALUES))
-
-
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20), st.floats(0, 100))
-@settings(max_examples=60, deadline=None)
-def test_percentiles_with_equal_weights_are_numpys(values, share):
-    array = np.array(values)
-    (found,) = percentiles([share]).of_values(array, np.full(len(array), 0.7)).values()
-    assert found == pytest.approx(np.percentile(array, share), abs=1e-6)
+def reducer(name, **arguments):
+    return run(f"Reducer.{name}", **arguments)
 
 
 def test_masked_images_take_no_part_in_a_composite():
@@ -220,7 +202,7 @@ def test_masked_images_take_no_part_in_a_composite():
     quality = pixels(run("ImageCollection.qualityMosaic", collection=collection, qualityBand="b"), (1, 2))
     assert quality.values[0, 0] == 8
     both = registry.call(
-        "Reducer.combine", {"reducer1": SIMPLE["mean"], "reducer2": SIMPLE["minMax"], "sharedInputs": True}
+        "Reducer.combine", {"reducer1": reducer("mean"), "reducer2": reducer("minMax"), "sharedInputs": True}
     )
     assert run("ImageCollection.reduce", collection=collection, reducer=both).names == ["b_mean", "b_min", "b_max"]
 
@@ -244,13 +226,13 @@ def test_region_statistics_weigh_the_edge_by_coverage():
     cover = np.minimum(coverage(whole(12, 8), region), mask)
     cover[cover < 0.005] = 0
     arguments = {"image": from_array(values, mask), "geometry": region}
-    assert run("Image.reduceRegion", reducer=SIMPLE["mean"], **arguments)["b"] == pytest.approx(
+    assert run("Image.reduceRegion", reducer=reducer("mean"), **arguments)["b"] == pytest.approx(
         (values * cover).sum() / cover.sum()
     )
-    assert run("Image.reduceRegion", reducer=SIMPLE["sum"], **arguments)["b"] == pytest.approx((values * cover).sum())
+    assert run("Image.reduceRegion", reducer=reducer("sum"), **arguments)["b"] == pytest.approx((values * cover).sum())
     x, y = whole(12, 8).centres()
     centred = shapely.contains_xy(region.shape, *np.broadcast_arrays(x, y)) & (mask > 0)
-    assert run("Image.reduceRegion", reducer=SIMPLE["count"], **arguments)["b"] == centred.sum()
-    assert run("Image.reduceRegion", reducer=SIMPLE["max"], **arguments)["b"] == values[centred].max()
+    assert run("Image.reduceRegion", reducer=reducer("count"), **arguments)["b"] == centred.sum()
+    assert run("Image.reduceRegion", reducer=reducer("max"), **arguments)["b"] == values[centred].max()
     nothing = from_array(values, np.zeros((12, 8)))
-    assert run("Image.reduceRegion", reducer=SIMPLE["mean"], image=nothing, geometry=region) == {"b": None}
+    assert run("Image.reduceRegion", reducer=reducer("mean"), image=nothing, geometry=region) == {"b": None}

@@ -6,11 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions.promote import Algorithm, as_number, kind_of, registry
-from airflow_ee.emulator.values.reducers import Reducer
+from airflow_ee.emulator.functions.promote import Algorithm, kind_of, registry
 
 MAX_LIST = 1_000_000
 
@@ -134,14 +131,6 @@ def flatten(list: Items) -> Items:
         else:
             stack.pop()
     return flat
-
-
-@registry.implements("List.reduce")
-def reduce_list(list: Items, reducer: Reducer) -> Any:
-    """A number, or a dictionary where the reducer has several results."""
-    values = np.asarray([as_number(each) for each in list if each is not None], dtype=np.float64)
-    results = reducer.of_values(values, np.ones(len(values)))
-    return next(iter(results.values())) if len(results) == 1 else results
 
 
 @registry.implements("List.length", "List.size")

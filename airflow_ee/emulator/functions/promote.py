@@ -16,6 +16,7 @@ from airflow_ee.emulator.values.dates import Date, DateRange
 from airflow_ee.emulator.values.element import Collection, Feature, geometry_of
 from airflow_ee.emulator.values.geometry import Geometry
 from airflow_ee.emulator.values.image import Image, constant, constant_band
+from airflow_ee.emulator.values.reducers import Reducer
 
 registry = Registry()
 
@@ -132,6 +133,14 @@ def as_date_range(value: Any) -> DateRange:
         return value
     start = Date.of(value)
     return DateRange(start, Date(start.milliseconds + 1))
+
+
+@registry.promotes(Reducer)
+def as_reducer(value: Any) -> Reducer:
+    """Only reducers are reducers."""
+    if isinstance(value, Reducer):
+        return value
+    raise cannot(value, "Reducer")
 
 
 @registry.promotes(float)
