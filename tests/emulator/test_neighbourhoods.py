@@ -12,7 +12,6 @@ from airflow_ee.emulator.pixels.grid import Grid, Projection
 from airflow_ee.emulator.pixels.raster import Positional, Raster, render
 from airflow_ee.emulator.pixels.types import type_of_dtype
 from airflow_ee.emulator.values.image import Band, Image
-from airflow_ee.emulator.values.reducers import SIMPLE
 
 PLANE = Projection(Crs("EPSG:32632"), (10.0, 0.0, 6e5, 0.0, -10.0, 5e6))
 RANDOM = np.random.default_rng(11)
@@ -107,7 +106,7 @@ def test_reducers_over_neighbourhoods_weigh_as_told(weight, result):
     image = run(
         "Image.reduceNeighborhood",
         image=from_array(VALUES, mask),
-        reducer=SIMPLE[result],
+        reducer=run(f"Reducer.{result}"),
         kernel=kernel,
         inputWeight=weight,
     )
@@ -133,7 +132,7 @@ def test_reducers_over_neighbourhoods_weigh_as_told(weight, result):
 def test_neighbourhoods_of_masked_pixels_can_be_kept():
     kernel = run("Kernel.square", radius=1)
     image = from_array(VALUES, MASK)
-    kept = run("Image.reduceNeighborhood", image=image, reducer=SIMPLE["max"], kernel=kernel, skipMasked=False)
+    kept = run("Image.reduceNeighborhood", image=image, reducer=run("Reducer.max"), kernel=kernel, skipMasked=False)
     assert pixels(kept).mask[MASK == 0].all()
 
 
@@ -269,7 +268,7 @@ GRAPHS = {
     "connected": lambda image: run("Image.connectedPixelCount", input=image, maxSize=12),
     "slope": lambda image: run("Terrain.slope", input=image),
     "count": lambda image: run(
-        "Image.reduceNeighborhood", image=image, reducer=SIMPLE["median"], kernel=run("Kernel.plus", radius=3)
+        "Image.reduceNeighborhood", image=image, reducer=run("Reducer.median"), kernel=run("Kernel.plus", radius=3)
     ),
 }  # fmt: skip
 

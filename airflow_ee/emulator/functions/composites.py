@@ -50,20 +50,10 @@ def reduced(names: Sequence[str], reducer: Reducer, inputs: Sequence[Sequence[Ba
     made = reducer.pixel_types(types, len(inputs[0]))
     nodes = [band.node for bands in inputs for band in bands]
     depth = len(inputs[0])
-    singles = _singles(reducer)
     return [
-        Band(name, type_, Pointwise(partial(_reduce, single, depth, type_), *nodes))
-        for name, type_, single in zip(names, made, singles, strict=True)
+        Band(name, type_, Pointwise(partial(_reduce, single.reducer, depth, type_), *nodes))
+        for name, type_, single in zip(names, made, reducer.singles(), strict=True)
     ]
-
-
-def _singles(reducer: Reducer) -> list[Reducer]:
-    """A reducer for each result, so that only what is asked for is computed."""
-    found = []
-    for step, place in reducer.single_outputs():
-        names = tuple("result" if each == place else "" for each in range(len(step.kernel.outputs)))
-        found.append(replace(reducer, steps=(step,), names=names))
-    return found
 
 
 def _reduce(reducer: Reducer, depth: int, type_: PixelType, *rasters: Raster) -> Raster:

@@ -22,9 +22,11 @@ from airflow_ee.emulator.pixels.raster import Raster
 from airflow_ee.emulator.pixels.types import DOUBLE, FLOAT, PixelType, type_of_dtype
 from airflow_ee.emulator.values.image import Band, Image
 from airflow_ee.emulator.values.kernel import Kernel, Weights, shaped
-from airflow_ee.emulator.values.reducers import SIMPLE, Output, Reducer
+from airflow_ee.emulator.values.reducers import Output, Pixels, Reducer, Single
 
 Array = NDArray[np.float64]
+Reduce = Callable[[Array, Array], Pixels]
+"""Neighbours and their weights, the first axis reduced."""
 
 STACK_CELLS = 4_000_000
 """Neighbours that are laid side by side at once: bounds memory for large kernels."""
@@ -80,20 +82,27 @@ def reduce_neighborhood(
         raise invalid(f"Image.reduceNeighborhood: Unknown inputWeight '{input_weight}'; use mask, kernel or min.")
     if optimization not in (None, "boxcar", "window"):
         raise invalid(f"Image.reduceNeighborhood: Unknown optimization '{optimization}'; use boxcar or window.")
+    if reducer.input_count != 1:
+        raise invalid("Image.reduceNeighborhood: reducers of several inputs are not emulated.")
+    reducer.pixel_types([DOUBLE], 1)
     bands = [
-        replace(moving(band, output, kernel, input_weight, skip_masked=skip_masked), name=f"{band.name}_{output.name}")
+        replace(moving(band, single, kernel, input_weight, skip_masked=skip_masked), name=f"{band.name}_{name}")
         for band in image.bands
-        for output in reducer.outputs
+        for name, single in zip(reducer.output_names, reducer.singles(), strict=True)
     ]
     return image.with_bands(bands)
 
 
-def moving(band: Band, output: Output, kernel: Kernel, input_weight: str, *, skip_masked: bool) -> Band:
+def moving(band: Band, single: Single, kernel: Kernel, input_weight: str, *, skip_masked: bool) -> Band:
     """One result in a moving window."""
-    type_ = _moving_type(output, band.type)
+    type_ = _moving_type(single.output, band.type)
+
+    def reduce(values: Array, weights: Array) -> Pixels:
+        layers = [Raster(each, weight) for each, weight in zip(values, weights, strict=True)]
+        return single.reducer.of_layers([layers])[0]
 
     def reduced(padded: Padded, weights: Weights) -> Raster:
-        values, valid = _strips(padded, output, weights, input_weight)
+        values, valid = _strips(padded, reduce, weights, input_weight)
         centre = padded.shifted(0, 0).mask
         return settled(values, valid * (centre if skip_masked else np.float32(1)), type_)
 
@@ -102,29 +111,27 @@ def moving(band: Band, output: Output, kernel: Kernel, input_weight: str, *, ski
 
 def _moving_type(output: Output, type_: PixelType) -> PixelType:
     """The type of a result over a window whose size is known only with the grid; weights make sums real."""
-    if output.type_rule == "count":
+    if output.rule == "count":
         return type_of_dtype("int32")
-    if output.type_rule == "sum":
+    if output.rule == "sum":
         return FLOAT if type_.precision == "float" else DOUBLE
-    return output.type_for(type_, 1)
+    return output.type_for([type_], 1)
 
 
-def _strips(padded: Padded, output: Output, weights: Weights, input_weight: str) -> tuple[Array, NDArray[np.float32]]:
-    """The reducer over all neighbours, a few rows at once; the second array says where it had any."""
+def _strips(padded: Padded, reduce: Reduce, weights: Weights, input_weight: str) -> tuple[Array, NDArray[np.float32]]:
+    """A reduction over all neighbours, a few rows at once; the second array says where it had any."""
     cells, seen = weights.cells, [padded.shifted(row, col) for row, col, _ in weights.cells]
     height, width = padded.shifted(0, 0).values.shape
     found, valid = np.zeros((height, width)), np.zeros((height, width), np.float32)
     step = max(1, STACK_CELLS // max(1, len(cells) * width))
-    empty = 0.0 if output.empty is None else output.empty
     for top in range(0, height if cells else 0, step):
         rows = slice(top, top + step)
         mask = _side_by_side([each.mask[rows] for each in seen])
         values = np.where(mask > 0, _side_by_side([each.values[rows] for each in seen]), 0.0)
-        used = output.weights(_input_weights(mask, np.array([each[2] for each in cells]), input_weight))
-        some = (used != 0).any(axis=0)
+        results = reduce(values, _input_weights(mask, np.array([each[2] for each in cells]), input_weight))
         shape = found[rows].shape
-        found[rows] = np.where(some, output.reduce(values, used), empty)[: found[rows].size].reshape(shape)
-        valid[rows] = (some | (output.empty is not None))[: found[rows].size].reshape(shape)
+        found[rows] = results.values[: found[rows].size].reshape(shape)
+        valid[rows] = results.known[: found[rows].size].reshape(shape)
     return found, valid
 
 
@@ -142,7 +149,7 @@ def _input_weights(mask: Array, kernel: Array, kind: str) -> Array:
 
 
 def _focal(result: str) -> Callable[..., Image]:
-    output = SIMPLE[result].outputs[0]
+    (single,) = registry.call(f"Reducer.{result}", {}).singles()
 
     def apply(
         image: Image,
@@ -154,7 +161,7 @@ def _focal(result: str) -> Callable[..., Image]:
     ) -> Image:
         window = kernel or _named_kernel(kernel_type, radius, units)
         for _ in range(iterations):
-            image = image.each(lambda band: moving(band, output, window, "kernel", skip_masked=False))
+            image = image.each(lambda band: moving(band, single, window, "kernel", skip_masked=False))
         return image
 
     return apply
@@ -176,13 +183,14 @@ def entropy(image: Image, kernel: Kernel) -> Image:
     """How mixed the values in the window are: the sum of -p log2 p over the values' shares."""
 
     def mixed(padded: Padded, weights: Weights) -> Raster:
-        values, valid = _strips(padded, Output("entropy", _shannon, weighted=False), weights, "mask")
+        values, valid = _strips(padded, _shannon, weights, "mask")
         return settled(values, valid * padded.shifted(0, 0).mask, DOUBLE)
 
     return image.each(lambda band: around(band, kernel, mixed, DOUBLE))
 
 
-def _shannon(values: Array, weights: Array) -> Array:
+def _shannon(values: Array, masks: Array) -> Pixels:
+    weights = (masks > 0).astype(np.float64)
     total = weights.sum(axis=0)
     bits = np.zeros(total.shape)
     for index in range(len(values)):
@@ -190,7 +198,7 @@ def _shannon(values: Array, weights: Array) -> Array:
         share = np.divide(same, total, out=np.ones_like(total), where=(total > 0) & (same > 0))
         # Every pixel of a value adds its part of the value's term.
         bits -= np.where(weights[index] > 0, np.log2(share) / np.maximum(total, 1), 0.0)
-    return bits
+    return Pixels(bits, total > 0)
 
 
 @registry.implements("Image.distance")

@@ -2,8 +2,17 @@
 
 from airflow_ee.emulator.values.reducers.column import Column
 from airflow_ee.emulator.values.reducers.kernel import Kernel, Layers, Output, Pixels
-from airflow_ee.emulator.values.reducers.reducer import Reducer, combined, for_each, grouped, repeated, split
+from airflow_ee.emulator.values.reducers.reducer import (
+    Reducer,
+    Single,
+    combined,
+    for_each,
+    grouped,
+    repeated,
+    split,
+)
 
 __all__ = [
-    "Column", "Kernel", "Layers", "Output", "Pixels", "Reducer", "combined", "for_each", "grouped", "repeated", "split",
+    "Column", "Kernel", "Layers", "Output", "Pixels", "Reducer", "Single", "combined", "for_each", "grouped", "repeated",
+    "split",
 ]  # fmt: skip

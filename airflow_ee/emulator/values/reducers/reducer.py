@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,10 +129,14 @@ class Reducer:
             found += [output.type_for([types[i] for i in step.inputs], count) for output in step.kernel.outputs]
         return [type_ for name, type_ in zip(self.names, found, strict=True) if name]
 
-    def single_outputs(self) -> list[tuple[Step, int]]:
-        """Each result by itself: its step, and which of that step's results it is."""
-        pairs = [(step, place) for step in self.steps for place in range(len(step.kernel.outputs))]
-        return [pair for name, pair in zip(self.names, pairs, strict=True) if name]
+    def singles(self) -> list[Single]:
+        """Each result by itself, so that only what is asked for need be computed."""
+        found: list[Single] = []
+        for step in self.steps:
+            for place, output in enumerate(step.kernel.outputs):
+                names = tuple("result" if each == place else "" for each in range(len(step.kernel.outputs)))
+                found.append(Single(output, replace(self, steps=(step,), names=names)))
+        return [single for name, single in zip(self.names, found, strict=True) if name]
 
     def check_inputs(self, count: int, function: str) -> None:
         """Refuse another number of inputs than the reducer's."""
@@ -142,6 +146,14 @@ class Reducer:
     def as_value(self) -> dict[str, Any]:
         """How ``getInfo`` shows the reducer."""
         return dict(self.description)
+
+
+class Single(NamedTuple):
+    """One result of a reducer."""
+
+    output: Output
+    reducer: Reducer
+    """A reducer with this result only."""
 
 
 def combined(first: Reducer, second: Reducer, *, shared: bool, prefix: str = "") -> Reducer:
