@@ -15,6 +15,7 @@ from types import FrameType
 
 from airflow_ee.emulator.clock import ShiftedClock
 from airflow_ee.emulator.compute.service import CACHE_BYTES, ComputeOptions
+from airflow_ee.emulator.deadline import INTERACTIVE_SECONDS
 from airflow_ee.emulator.emulator import Emulator
 from airflow_ee.emulator.errors import EmulatorError
 from airflow_ee.emulator.functions import registry
@@ -67,6 +68,12 @@ def parser() -> argparse.ArgumentParser:
         "--cache-bytes", type=int, default=CACHE_BYTES, help="answers kept for the same request; 0 keeps none"
     )
     options.add_argument(
+        "--timeout-seconds",
+        type=float,
+        default=INTERACTIVE_SECONDS,
+        help="what one request may compute (default: %(default)s)",
+    )
+    options.add_argument(
         "--fixed-payload",
         action="store_true",
         help="for benchmarks: every request of one shape gets the first one's bytes",
@@ -113,7 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             clock=ShiftedClock(options.start_time),
             duplicate_request_id=options.duplicate_request_id,
             unknown_asset_status=options.unknown_asset_status,
-            compute=ComputeOptions(options.processes, options.cache_bytes, options.fixed_payload),
+            compute=ComputeOptions(
+                options.processes, options.cache_bytes, options.timeout_seconds, fixed_payload=options.fixed_payload
+            ),
             storage_endpoint=options.storage_endpoint,
         )
     except (OSError, ValueError, EmulatorError) as problem:

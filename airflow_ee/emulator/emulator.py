@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from airflow_ee.emulator import deadline
 from airflow_ee.emulator.api import assets, discovery, values
 from airflow_ee.emulator.api.calls import Answer, Call
 from airflow_ee.emulator.api.operations import Operations
@@ -134,7 +135,8 @@ class Emulator:
             duplicate_request_id=duplicate_request_id,
             seed=seed,
         )
-        self._compute = PixelService(compute or ComputeOptions(), recipe, self._session)
+        self._compute_options = compute or ComputeOptions()
+        self._compute = PixelService(self._compute_options, recipe, self._session)
         self._app = Application(
             self._handlers(),
             sockets=Sockets(abort=self._abort, host=self._host_of),
@@ -171,7 +173,15 @@ class Emulator:
             return lambda call: method(call, self._session())
 
         evaluated = {name: bound(method) for name, method in _METHODS.items()}
-        return {**evaluated, **self._compute.methods, **Operations(self._life, self._script).methods()}
+        timed = {name: self._timed(handler) for name, handler in {**evaluated, **self._compute.methods}.items()}
+        return {**timed, **Operations(self._life, self._script).methods()}
+
+    def _timed(self, handler: Handler) -> Handler:
+        def limited(call: Call) -> Answer:
+            with deadline.within(self._compute_options.timeout_seconds):
+                return handler(call)
+
+        return limited
 
     def _script(self, method: str) -> Mapping[str, Any]:
         """What a fault has in store for the operation that a call starts."""

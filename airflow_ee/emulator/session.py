@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_ee.emulator import deadline
 from airflow_ee.emulator.catalog.assets import Kind, marker
 from airflow_ee.emulator.graph import Evaluator, compile_graph
 
@@ -40,4 +41,5 @@ class Session:
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """Run an algorithm in this session."""
+        deadline.check()
         return self.registry.call(name, arguments, self)

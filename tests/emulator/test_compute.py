@@ -25,12 +25,11 @@ def ndvi(identity=SCENE):
     return graph(call("Image.select", input=image(identity), bandSelectors=["NDVI"]))
 
 
-def slow_graph():
-    """Some seconds of work: a long chain of sines over many pixels."""
-    node = call("Image.select", input=image(SCENE), bandSelectors=["NDVI"])
-    for _ in range(40):
-        node = call("Image.sin", value=node)
-    return graph(node)
+def slow_graph(steps=40):
+    """A long chain of sines over many pixels."""
+    first = call("Image.select", input=image(SCENE), bandSelectors=["NDVI"])
+    chain = {str(n): call("Image.sin", value={"valueReference": str(n + 1)}) for n in range(steps)}
+    return {"result": "0", "values": {**chain, str(steps): first}}
 
 
 @pytest.fixture
@@ -73,6 +72,15 @@ def test_a_killed_process_fails_its_request_and_is_replaced(parallel):
     assert message(answers[0], 500).startswith("An internal error has occurred")
     loaded(rest.compute(ndvi(), LARGE))
     assert victim not in parallel.compute_pids
+
+
+@pytest.mark.parametrize("size", [LARGE, SMALL], ids=["beside", "here"])
+def test_a_request_that_computes_too_long_is_refused_and_the_next_is_answered(tmp_path, size):
+    options = ComputeOptions(processes=1, cache_bytes=0, timeout_seconds=0.05)
+    with Emulator(root=tmp_path, clock=ManualClock(NOW), compute=options) as running:
+        rest = Rest(running.url)
+        assert message(rest.compute(slow_graph(2000), size)) == "Computation timed out."
+        assert rest.value(graph(call("Number.add", left=1, right=2))) == 3
 
 
 def test_idle_processes_that_died_cost_no_request_an_error(parallel):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from airflow_ee.emulator.api.calls import Answer
 from airflow_ee.emulator.catalog.recipe import CatalogRecipe
 from airflow_ee.emulator.compute import channel
 from airflow_ee.emulator.compute.jobs import Job, Result
-from airflow_ee.emulator.errors import EmulatorError
+from airflow_ee.emulator.errors import EmulatorError, invalid
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +46,17 @@ class ComputeProcess:
         """The process's number."""
         return self._process.pid
 
-    def run(self, job: Job) -> Result:
+    def run(self, job: Job, timeout_seconds: float) -> Result:
         """The result of a job; raises what the job's evaluation refused, or INTERNAL when the process died."""
+        begin = time.monotonic()
+        alarm = threading.Timer(timeout_seconds, self._process.kill)
+        alarm.start()
         message = self._ask(job)
+        alarm.cancel()
         if message is None:
             self._broken = True
+            if time.monotonic() - begin >= timeout_seconds:
+                raise invalid("Computation timed out.")
             raise EmulatorError("INTERNAL", "An internal error has occurred (a computing process ended).")
         if "error" in message.content:
             code, text, details = message.content["error"]
@@ -85,8 +92,9 @@ class ComputeProcess:
 class ProcessPool:
     """At most ``size`` processes; callers wait for a free one."""
 
-    def __init__(self, recipe: CatalogRecipe, size: int) -> None:
+    def __init__(self, recipe: CatalogRecipe, size: int, timeout_seconds: float) -> None:
         self._recipe = recipe
+        self._timeout_seconds = timeout_seconds
         self._slots = threading.BoundedSemaphore(size)
         self._lock = threading.Lock()
         self._idle: list[ComputeProcess] = []
@@ -104,7 +112,7 @@ class ProcessPool:
         with self._slots:
             process = self._take()
             try:
-                return process.run(job)
+                return process.run(job, self._timeout_seconds)
             finally:
                 self._give_back(process)
 

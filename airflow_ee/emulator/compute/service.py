@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_ee.emulator import deadline
 from airflow_ee.emulator.api.calls import Answer, Call
 from airflow_ee.emulator.catalog.recipe import CatalogRecipe
 from airflow_ee.emulator.compute.cache import AnswerCache
@@ -29,6 +30,8 @@ class ComputeOptions:
     """Processes beside the server; 0 computes everything in its threads."""
     cache_bytes: int = CACHE_BYTES
     """Answers that are kept in case the same request comes again; 0 keeps none."""
+    timeout_seconds: float = deadline.INTERACTIVE_SECONDS
+    """What one request may compute; then it is refused. Exports have no such limit."""
     fixed_payload: bool = False
     """Answer every request of one shape with the bytes of the first: for measuring clients, not for looking at pixels."""
 
@@ -41,7 +44,7 @@ class PixelService:
         self._new_session = new_session
         self._cache = AnswerCache(options.cache_bytes)
         self._fixed: dict[str, Answer] = {}
-        self._pool = ProcessPool(recipe, options.processes) if options.processes else None
+        self._pool = ProcessPool(recipe, options.processes, options.timeout_seconds) if options.processes else None
 
     @property
     def methods(self) -> dict[str, Callable[[Call], Answer]]:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.pixels.grid import OUTSIDE, Grid, Positions, Projection, Sites
 
@@ -54,6 +55,7 @@ def answer(nodes: Sequence[Node], grid: Grid) -> list[Raster]:
     uses = _count_uses(wanted, asked)
     known: dict[Demand, Raster] = {}
     for job in order:
+        deadline.check()
         node, window = job
         known[job] = node.compute(window, [known[need] for need in asked[job]])
         for need in asked[job]:
