@@ -95,7 +95,7 @@ def reduce_neighborhood(
 
 def moving(band: Band, single: Single, kernel: Kernel, input_weight: str, *, skip_masked: bool) -> Band:
     """One result in a moving window."""
-    type_ = _moving_type(single.output, band.type)
+    type_ = window_type(single.output, band.type)
 
     def reduce(values: Array, weights: Array) -> Pixels:
         layers = [Raster(each, weight) for each, weight in zip(values, weights, strict=True)]
@@ -109,7 +109,7 @@ def moving(band: Band, single: Single, kernel: Kernel, input_weight: str, *, ski
     return around(band, kernel, reduced, type_)
 
 
-def _moving_type(output: Output, type_: PixelType) -> PixelType:
+def window_type(output: Output, type_: PixelType) -> PixelType:
     """The type of a result over a window whose size is known only with the grid; weights make sums real."""
     if output.rule == "count":
         return type_of_dtype("int32")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,30 +13,11 @@ from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.pixels.raster import Pointwise, Raster
 from airflow_ee.emulator.pixels.types import PixelType
+from airflow_ee.emulator.values.colours import parse_colour
 from airflow_ee.emulator.values.image import Band, Image
 
 _BYTE = PixelType("int", 0, 255)
 _RGB = ("vis-red", "vis-green", "vis-blue")
-_COLOURS = {
-    "aqua": "00ffff", "black": "000000", "blue": "0000ff", "brown": "a52a2a", "cyan": "00ffff", "darkgreen": "006400",
-    "gray": "808080", "green": "008000", "grey": "808080", "lime": "00ff00", "magenta": "ff00ff", "maroon": "800000",
-    "navy": "000080", "olive": "808000", "orange": "ffa500", "pink": "ffc0cb", "purple": "800080", "red": "ff0000",
-    "silver": "c0c0c0", "tan": "d2b48c", "teal": "008080", "white": "ffffff", "yellow": "ffff00",
-}  # fmt: skip
-
-
-def colour(text: str) -> tuple[int, int, int]:
-    """Red, green and blue of a CSS name or of hexadecimal digits.
-
-    >>> colour("#0F0"), colour("orange")
-    ((0, 255, 0), (255, 165, 0))
-    """
-    digits = _COLOURS.get(text.lower(), text.lower().removeprefix("#"))
-    if re.fullmatch(r"[0-9a-f]{3}", digits):
-        digits = "".join(digit * 2 for digit in digits)
-    if not re.fullmatch(r"[0-9a-f]{6}", digits):
-        raise invalid(f"Invalid color: '{text}'.")
-    return int(digits[:2], 16), int(digits[2:4], 16), int(digits[4:], 16)
 
 
 def visualized(
@@ -69,7 +49,7 @@ def _at(values: Sequence[float], index: int) -> float:
 
 def _unit(values: NDArray[Any], low: float, high: float) -> NDArray[np.float64]:
     span = high - low
-    scaled = (values.astype(np.float64) - low) / span if span else (values >= low).astype(np.float64)
+    scaled = (values.astype(np.float64) - low) / span if span else (values > low).astype(np.float64)
     return np.asarray(np.clip(scaled, 0.0, 1.0))
 
 
@@ -82,7 +62,7 @@ def _scaled(band: Band, low: float, high: float, gamma: float, opacity: float) -
 
 
 def _through_palette(band: Band, low: float, high: float, palette: Sequence[str], opacity: float) -> list[Band]:
-    stops = np.array([colour(text) for text in palette], dtype=np.float64)
+    stops = np.array([parse_colour(text)[:3] for text in palette], dtype=np.float64)
     if len(stops) == 1:
         stops = np.repeat(stops, 2, axis=0)
     places = np.linspace(0.0, 1.0, len(stops))
@@ -111,18 +91,22 @@ def visualize(
     force_rgb_output: bool = False,
 ) -> Image:
     """An image as a picture; ``gain`` and ``bias`` are another way to say ``min`` and ``max``."""
-    chosen = image if bands is None else image.with_bands(image.band(name) for name in _texts(bands))
+    names = [] if bands is None else _texts(bands)
+    chosen = image.with_bands([image.band(name) for name in names] if names else image.bands[:3])
+    if not chosen.bands:
+        raise invalid("Image.visualize: The image has no bands.")
     if gain is not None or bias is not None:
-        gains, biases = _numbers(gain, 1.0), _numbers(bias, 0.0)
-        low = [-_at(biases, i) / each for i, each in enumerate(gains)]
-        high = [(255 - _at(biases, i)) / each for i, each in enumerate(gains)]
+        if min is not None or max is not None:
+            raise invalid("Image.visualize: gain and bias exclude min and max.")
+        low, high = _stretched(_numbers(gain, [1.0]), _numbers(bias, [0.0]))
     else:
-        low, high = _numbers(min, 0.0), _numbers(max, _greatest(chosen))
+        low = _numbers(min, [_usual(band)[0] for band in chosen.bands])
+        high = _numbers(max, [_usual(band)[1] for band in chosen.bands])
     shown = visualized(
         chosen,
         low=low,
         high=high,
-        gamma=_numbers(gamma, 1.0),
+        gamma=_numbers(gamma, [1.0]),
         palette=None if palette is None else _texts(palette),
         opacity=1.0 if opacity is None else opacity,
     )
@@ -131,16 +115,28 @@ def visualize(
     return shown
 
 
-def _greatest(image: Image) -> float:
-    high = image.bands[0].type.range[1]
-    return high if np.isfinite(high) else 1.0
+def _stretched(gains: Sequence[float], biases: Sequence[float]) -> tuple[list[float], list[float]]:
+    """What ``gain`` and ``bias`` map to 0 and to 255."""
+    if 0 in gains:
+        raise invalid("Image.visualize: gain must not be 0.")
+    pairs = [(_at(gains, index), _at(biases, index)) for index in range(len(gains) if len(gains) > 1 else len(biases))]
+    return [-bias / gain for gain, bias in pairs], [(255 - bias) / gain for gain, bias in pairs]
 
 
-def _numbers(value: Any, default: float) -> list[float]:
+def _usual(band: Band) -> tuple[float, float]:
+    """The range that is stretched if nothing is said: of real numbers 0 to 1, of whole ones all that the type holds."""
+    low, high = band.type.range
+    return (min(0.0, low), max(0.0, high)) if band.type.precision == "int" else (0.0, 1.0)
+
+
+def _numbers(value: Any, default: list[float]) -> list[float]:
     if value is None:
-        return [default]
+        return default
     values = value if isinstance(value, list) else str(value).split(",")
-    return [float(each) for each in values]
+    try:
+        return [float(each) for each in values] or default
+    except (TypeError, ValueError):
+        raise invalid(f"Image.visualize: '{value}' is not a number or a list of numbers.") from None
 
 
 def _texts(value: Any) -> list[str]:
