@@ -10,8 +10,11 @@ from shapely.geometry.base import BaseGeometry
 
 from airflow_ee.emulator.values.element import Feature
 
-MAX_CUTS = 100_000
-"""Pieces of one geometry: where vertices lie on one spot, halves do not help."""
+FEWEST = 8
+"""Vertices that a rectangle around one corner of a shape may need: no cut brings it below."""
+
+DEEPEST = 60
+"""Cuts in a row: vertices that lie on one spot stay together."""
 
 
 def cut_feature(feature: Feature, max_vertices: int) -> Feature:
@@ -25,18 +28,13 @@ def cut_feature(feature: Feature, max_vertices: int) -> Feature:
 
 def _pieces(shape: BaseGeometry, limit: int) -> list[BaseGeometry]:
     done: list[BaseGeometry] = []
-    rest = [shape]
+    rest = [(shape, 0)]
     while rest:
-        piece = rest.pop()
-        small = shapely.get_num_coordinates(piece) <= limit
-        if small or len(done) + len(rest) > MAX_CUTS:
-            done.append(piece)
-            continue
-        halves = [half for half in _halves(piece) if not half.is_empty]
-        if any(shapely.get_num_coordinates(half) >= shapely.get_num_coordinates(piece) for half in halves):
+        piece, depth = rest.pop()
+        if shapely.get_num_coordinates(piece) <= max(limit, FEWEST) or depth == DEEPEST:
             done.append(piece)
         else:
-            rest += reversed(halves)
+            rest += [(half, depth + 1) for half in reversed(_halves(piece)) if not half.is_empty]
     return done
 
 
