@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.functions.spatial import resolved
+from airflow_ee.emulator.pixels.crs import WGS84, convert
 from airflow_ee.emulator.pixels.grid import Grid, Projection, grid_over
 from airflow_ee.emulator.pixels.raster import BLOCK_SIDE, Node, answer
 from airflow_ee.emulator.values.element import Collection, Feature
 from airflow_ee.emulator.values.geometry import Geometry
 from airflow_ee.emulator.values.image import DEFAULT_PROJECTION, WORLD, Image
 from airflow_ee.emulator.values.reducers import Column, Reducer
+
+Places = NDArray[np.float64]
 
 LEAST_COVERAGE = 0.005
 """Weighted reducers leave out pixels of which the region covers less than half a percent."""
@@ -72,6 +75,16 @@ class Patch:
     centred: NDArray[np.bool_]
     """Whether its centre is inside."""
 
+    @property
+    def lattice_rows(self) -> NDArray[np.int64]:
+        """Rows of the projection."""
+        return self.rows + self.grid.row
+
+    @property
+    def lattice_cols(self) -> NDArray[np.int64]:
+        """Columns of the projection."""
+        return self.cols + self.grid.col
+
     def where(self, kept: NDArray[np.bool_]) -> Patch:
         """Some of the pixels."""
         return Patch(self.grid, self.rows[kept], self.cols[kept], self.cover[kept], self.centred[kept])
@@ -86,6 +99,12 @@ def patches(grid: Grid, shape: Geometry) -> Iterator[Patch]:
         rows, cols = np.nonzero(cover > 0)
         if rows.size:
             yield Patch(block, rows, cols, cover[rows, cols], _centred(block, shape)[rows, cols])
+
+
+def centres_of(projection: Projection, rows: NDArray[np.int64], cols: NDArray[np.int64]) -> tuple[Places, Places]:
+    """Longitudes and latitudes of a lattice's pixels."""
+    x, y = projection.corners(rows.astype(np.float64) + 0.5, cols.astype(np.float64) + 0.5)
+    return convert(projection.crs, WGS84, *np.broadcast_arrays(x, y))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -230,7 +249,7 @@ def reduce_regions(
     most = np.inf if max_pixels_per_region is None else max_pixels_per_region
 
     def augmented(feature: Any) -> Feature:
-        shape = _shape_of(feature, function)
+        shape = shape_of(feature, function)
         grid = _region_grid(projection, shape, function, best_effort=False, max_pixels=most)
         results = _region_results(image, reducer, grid, shape, function)
         return feature.with_properties({**feature.properties, **_property_names(image, results)})  # type: ignore[no-any-return]
@@ -238,7 +257,8 @@ def reduce_regions(
     return collection.of(augmented(each) for each in collection.elements)
 
 
-def _shape_of(feature: Any, function: str) -> Geometry:
+def shape_of(feature: Any, function: str) -> Geometry:
+    """The region that a feature is."""
     if not isinstance(feature, Feature) or feature.geometry is None:
         raise invalid(f"{function}: every element must be a feature with a geometry.")
     return feature.geometry
