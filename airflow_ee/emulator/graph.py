@@ -189,9 +189,15 @@ _KINDS: dict[str, Callable[[_Compiler, Node, Any, int], None]] = {
 }
 
 
-def _literal(value: Any) -> Any:
-    """JSON knows doubles only: a whole double is a whole number."""
-    return int(value) if isinstance(value, float) and is_whole(value) and abs(value) < 2**53 else value
+def _literal(value: Any, depth: int = 1) -> Any:
+    """JSON knows doubles only: a whole double is a whole number, within lists and dictionaries too."""
+    if depth > MAX_DEPTH:
+        raise invalid(f"Expression is nested too deeply: the maximum depth is {MAX_DEPTH}.")
+    if isinstance(value, float):
+        return int(value) if is_whole(value) and abs(value) < 2**53 else value
+    if isinstance(value, list):
+        return [_literal(each, depth + 1) for each in value]
+    return {key: _literal(each, depth + 1) for key, each in value.items()} if isinstance(value, dict) else value
 
 
 class Closure:

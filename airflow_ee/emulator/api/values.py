@@ -14,6 +14,7 @@ from airflow_ee.emulator.pixels.grid import Projection
 from airflow_ee.emulator.pixels.types import PixelType
 from airflow_ee.emulator.session import Session
 from airflow_ee.emulator.values.dates import Date, DateRange
+from airflow_ee.emulator.values.numbers import nonfinite_text
 
 
 def compute_value(call: Call, session: Session) -> Answer:
@@ -38,10 +39,10 @@ def shown(value: Any) -> Any:
     return _object(value)
 
 
-def _number(value: float) -> float | None:
-    """Whole doubles are written as whole numbers; JSON has no word for what is not a number."""
+def _number(value: float) -> float | str:
+    """Whole doubles are written as whole numbers; JSON has no word for what is not a number, so that is text."""
     if not math.isfinite(value):
-        return None
+        return nonfinite_text(value)
     return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
@@ -49,6 +50,8 @@ def _object(value: Any) -> Any:
     if isinstance(value, Date):
         return {"type": "Date", "value": _number(value.milliseconds)}
     if isinstance(value, DateRange):
+        if value.unbounded:
+            raise invalid("An unbounded DateRange cannot be shown as a value.")
         dates = [_number(value.start.milliseconds), _number(value.end.milliseconds)]
         return {"type": "DateRange", "dates": dates}
     if isinstance(value, Projection):

@@ -1,178 +1,183 @@
-"""Dates: making, moving, formatting."""
+"""Dates: made, moved, compared, and taken apart, in any time zone."""
 
 from __future__ import annotations
 
 import calendar
-import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.promote import registry
-from airflow_ee.emulator.values.dates import MILLISECONDS, Date, DateRange, timestamp
+from airflow_ee.emulator.values.dates import MILLISECONDS, Date, DateRange, instant, zone_of
 from airflow_ee.emulator.values.image import Image
+from airflow_ee.emulator.values.numbers import Long
 
-UTC_NAMES = (None, "UTC", "GMT", "Etc/UTC", "Z")
-
-
-def _utc_only(function: str, time_zone: str | None) -> None:
-    if time_zone not in UTC_NAMES:
-        raise invalid(f"{function}: only UTC is emulated, not time zone '{time_zone}'.")
+_FIELDS = ("year", "month", "day", "hour", "minute", "second")
+_EXACT = ("hour", "minute", "second")
+"""Units that are equally long everywhere; the clocks change between the others."""
 
 
-def _unit(function: str, unit: str) -> str:
+def unit_of(function: str, unit: str) -> str:
+    """A unit's name, for its singular or plural."""
     name = unit.lower().rstrip("s")
     if name not in MILLISECONDS:
         raise invalid(f"{function}: Unknown unit '{unit}'; use one of {', '.join(MILLISECONDS)}.")
     return name
 
 
+def local(date: Date, zone: tzinfo) -> datetime:
+    """What calendar and clock show in a zone."""
+    return date.moment.astimezone(zone).replace(tzinfo=None)
+
+
+def date_at(shown: datetime, zone: tzinfo) -> Date:
+    """When calendar and clock show that; times that the clocks skip are moved on."""
+    return Date.of_datetime(shown.replace(tzinfo=zone).astimezone(UTC))
+
+
 @registry.implements("Date")
 def make_date(value: Any, time_zone: str | None = None) -> Date:
     """An instant from text, milliseconds or another instant."""
-    _utc_only("Date", time_zone)
-    return Date.of(value)
+    return Date.of(value, zone_of(time_zone))
 
 
 @registry.implements("Date.fromYMD")
 def from_ymd(year: int, month: int, day: int, time_zone: str | None = None) -> Date:
     """Midnight of a day."""
-    _utc_only("Date.fromYMD", time_zone)
     try:
-        return Date.of_datetime(datetime(year, month, day, tzinfo=UTC))
-    except ValueError as problem:
+        midnight = datetime(year, month, day)
+    except (ValueError, OverflowError) as problem:
         raise invalid(f"Date.fromYMD: {problem}.") from None
-
-
-@registry.implements("DateRange")
-def make_range(start: Any, end: Any = None, time_zone: str | None = None) -> DateRange:
-    """From the start up to, and not including, the end; a millisecond without one."""
-    _utc_only("DateRange", time_zone)
-    first = Date.of(start)
-    last = Date(first.milliseconds + 1) if end is None else Date.of(end)
-    if last < first:
-        raise invalid("DateRange: The start of the range must not be after its end.")
-    return DateRange(first, last)
-
-
-@registry.implements("DateRange.start")
-def range_start(date_range: DateRange) -> Date:
-    """The first instant."""
-    return date_range.start
-
-
-@registry.implements("DateRange.end")
-def range_end(date_range: DateRange) -> Date:
-    """The first instant that is not in it."""
-    return date_range.end
-
-
-@registry.implements("DateRange.contains")
-def range_contains(date_range: DateRange, other: Any) -> bool:
-    """Whether an instant or a whole interval lies in it."""
-    if isinstance(other, DateRange):
-        return date_range.start <= other.start and other.end <= date_range.end
-    return Date.of(other) in date_range
+    return Date.of_datetime(instant(midnight, zone_of(time_zone)))
 
 
 @registry.implements("Date.millis")
-def millis(date: Date) -> float:
+def millis(date: Date) -> int:
     """Milliseconds since 1970."""
-    return date.milliseconds
+    return Long(date.milliseconds)
 
 
 @registry.implements("Date.advance")
 def advance(date: Date, delta: float, unit: str, time_zone: str | None = None) -> Date:
-    """Moved by calendar months and years, or by exact spans of the smaller units."""
-    _utc_only("Date.advance", time_zone)
-    name = _unit("Date.advance", unit)
-    if name in ("month", "year") and float(delta).is_integer():
-        return _advance_months(date, int(delta) * (12 if name == "year" else 1))
-    return Date(date.milliseconds + delta * MILLISECONDS[name])
+    """Moved by whole units of the calendar, or by exact spans of the smaller units."""
+    name = unit_of("Date.advance", unit)
+    whole = float(delta).is_integer()
+    if name in ("month", "year") and not whole:
+        raise invalid(f"Date.advance: a fraction of a {name} is not emulated.")
+    if name in _EXACT or not whole:
+        return Date.of(date.milliseconds + delta * MILLISECONDS[name])
+    return _moved(date, int(delta), name, zone_of(time_zone))
 
 
-def _advance_months(date: Date, months: int) -> Date:
-    moment = date.moment
-    year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
-    day = min(moment.day, calendar.monthrange(year, month + 1)[1])
-    return Date.of_datetime(moment.replace(year=year, month=month + 1, day=day))
+def _moved(date: Date, count: int, unit: str, zone: tzinfo) -> Date:
+    shown = local(date, zone)
+    try:
+        if unit in ("day", "week"):
+            return date_at(shown + timedelta(days=count * (7 if unit == "week" else 1)), zone)
+        return date_at(_in_month(shown, count * (12 if unit == "year" else 1)), zone)
+    except (OverflowError, ValueError):
+        raise invalid("Date.advance: years before 1 and after 9999 are not emulated.") from None
+
+
+def _in_month(shown: datetime, months: int) -> datetime:
+    """So many months later; the last day where the month is shorter."""
+    year, month = divmod(shown.year * 12 + shown.month - 1 + months, 12)
+    return _with_month(shown, year, month + 1)
+
+
+def _with_month(shown: datetime, year: int, month: int) -> datetime:
+    day = min(shown.day, calendar.monthrange(year, month)[1])
+    return shown.replace(year=year, month=month, day=day)
 
 
 @registry.implements("Date.difference")
 def difference(date: Date, start: Date, unit: str) -> float:
     """In units of average length."""
-    return (date.milliseconds - start.milliseconds) / MILLISECONDS[_unit("Date.difference", unit)]
+    return (date.milliseconds - start.milliseconds) / MILLISECONDS[unit_of("Date.difference", unit)]
+
+
+@registry.implements("Date.unitRatio")
+def unit_ratio(numerator: str, denominator: str) -> float:
+    """How many of one unit an average other one has."""
+    one, other = unit_of("Date.unitRatio", numerator), unit_of("Date.unitRatio", denominator)
+    return MILLISECONDS[one] / MILLISECONDS[other]
 
 
 @registry.implements("Date.get")
 def get(date: Date, unit: str, time_zone: str | None = None) -> int:
-    """A field of the calendar."""
-    _utc_only("Date.get", time_zone)
-    moment = date.moment
-    fields = {"year": moment.year, "month": moment.month, "week": moment.isocalendar().week, "day": moment.day}
-    fields |= {"hour": moment.hour, "minute": moment.minute, "second": moment.second}
-    return fields[_unit("Date.get", unit)]
+    """A field of the calendar; weeks are those of ISO 8601."""
+    name, shown = unit_of("Date.get", unit), local(date, zone_of(time_zone))
+    return Long(shown.isocalendar().week if name == "week" else getattr(shown, name))
 
 
-@registry.implements("Date.getRelative")
-def get_relative(date: Date, unit: str, in_unit: str, time_zone: str | None = None) -> int:
-    """A unit counted from 0 within a larger one."""
-    _utc_only("Date.getRelative", time_zone)
-    small, large = _unit("Date.getRelative", unit), _unit("Date.getRelative", in_unit)
-    start = _start_of(date.moment, large)
-    if small == "month":
-        return date.moment.month - start.month
-    return int((date.moment - start) / timedelta(milliseconds=MILLISECONDS[small]))
+@registry.implements("Date.update")
+def update(
+    date: Date,
+    year: int | None = None,
+    month: int | None = None,
+    day: int | None = None,
+    hour: int | None = None,
+    minute: int | None = None,
+    second: float | None = None,
+    time_zone: str | None = None,
+) -> Date:
+    """Some fields of the calendar and clock set."""
+    zone = zone_of(time_zone)
+    if second is not None and not float(second).is_integer():
+        raise invalid("Date.update: a fraction of a second is not emulated.")
+    given = {"day": day, "hour": hour, "minute": minute, "second": second}
+    fields: dict[str, Any] = {name: int(value) for name, value in given.items() if value is not None}
+    shown = local(date, zone)
+    try:
+        if year is not None or month is not None:
+            shown = _with_month(shown, year or shown.year, month or shown.month)
+        return Date.of_datetime(instant(shown.replace(**fields), zone))
+    except (ValueError, OverflowError, calendar.IllegalMonthError) as problem:
+        raise invalid(f"Date.update: {problem}.") from None
 
 
-def _start_of(moment: datetime, unit: str) -> datetime:
-    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
-    starts = {
-        "year": day.replace(month=1, day=1),
-        "month": day.replace(day=1),
-        "week": day - timedelta(days=moment.weekday()),
-        "day": day,
-        "hour": moment.replace(minute=0, second=0, microsecond=0),
-        "minute": moment.replace(second=0, microsecond=0),
-        "second": moment.replace(microsecond=0),
-    }
-    return starts[unit]
+def _start(shown: datetime, unit: str) -> datetime:
+    """When the unit began that calendar and clock show."""
+    if unit == "week":
+        return _start(shown, "day") - timedelta(days=shown.weekday())
+    kept = _FIELDS[: _FIELDS.index(unit) + 1]
+    least: dict[str, Any] = {"month": 1, "day": 1, "hour": 0, "minute": 0, "second": 0}
+    return shown.replace(microsecond=0, **{name: value for name, value in least.items() if name not in kept})
 
 
 @registry.implements("Date.getRange")
 def get_range(date: Date, unit: str, time_zone: str | None = None) -> DateRange:
     """The whole unit that the instant lies in."""
-    _utc_only("Date.getRange", time_zone)
-    name = _unit("Date.getRange", unit)
-    start = Date.of_datetime(_start_of(date.moment, name))
-    return DateRange(start, advance(start, 1, name))
+    name, zone = unit_of("Date.getRange", unit), zone_of(time_zone)
+    if name in _EXACT:
+        shown = local(date, zone)
+        begun = Date.of(date.milliseconds - (shown - _start(shown, name)) / timedelta(milliseconds=1))
+        return DateRange(begun, Date(begun.milliseconds + MILLISECONDS[name]))
+    begun = date_at(_start(local(date, zone), name), zone)
+    return DateRange(begun, _moved(begun, 1, name, zone))
 
 
-_JODA = {
-    "YYYY": "%Y", "yyyy": "%Y", "YY": "%y", "yy": "%y", "MMMM": "%B", "MMM": "%b", "MM": "%m", "dd": "%d", "DDD": "%j",
-    "D": "%j", "HH": "%H", "mm": "%M", "ss": "%S", "SSS": "%f", "EEEE": "%A", "EEE": "%a", "M": "%m", "d": "%d",
-    "H": "%H", "m": "%M", "s": "%S",
-}  # fmt: skip
-_JODA_FIELD = re.compile("'([^']*)'|" + "|".join(sorted(_JODA, key=len, reverse=True)))
+@registry.implements("Date.getFraction")
+def get_fraction(date: Date, unit: str, time_zone: str | None = None) -> float:
+    """How much of the unit that the instant lies in is over."""
+    whole = get_range(date, unit, time_zone)
+    length = whole.end.milliseconds - whole.start.milliseconds
+    return (date.milliseconds - whole.start.milliseconds) / length
 
 
-@registry.implements("Date.format")
-def format_date(date: Date, format: str | None = None, time_zone: str | None = None) -> str:
-    """ISO 8601, or a pattern of the usual Joda letters."""
-    _utc_only("Date.format", time_zone)
-    if format is None:
-        return timestamp(date.moment).removesuffix("Z")
-
-    def field(match: re.Match[str]) -> str:
-        letters = match[0]
-        if letters.startswith("'"):
-            return match[1]
-        text = date.moment.strftime(_JODA[letters])
-        if letters == "SSS":
-            return text[:3]
-        return text.lstrip("0") or "0" if len(letters) == 1 else text
-
-    return _JODA_FIELD.sub(field, format)
+@registry.implements("Date.getRelative")
+def get_relative(date: Date, unit: str, in_unit: str, time_zone: str | None = None) -> int:
+    """How many whole units of a larger one are over; 0 where the unit is not the smaller one."""
+    small, large = unit_of("Date.getRelative", unit), unit_of("Date.getRelative", in_unit)
+    begun = get_range(date, large, time_zone).start
+    if small in _EXACT:
+        return Long((date.milliseconds - begun.milliseconds) // MILLISECONDS[small])
+    zone = zone_of(time_zone)
+    shown, first = local(date, zone), local(begun, zone)
+    if small in ("day", "week"):
+        return Long((shown.date() - first.date()).days // (7 if small == "week" else 1))
+    months = (shown.year - first.year) * 12 + shown.month - first.month - (shown.day < first.day)
+    return Long(months // (12 if small == "year" else 1))
 
 
 @registry.implements("Image.date")

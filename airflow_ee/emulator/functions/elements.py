@@ -10,9 +10,12 @@ import numpy as np
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import settled
+from airflow_ee.emulator.functions.arrays import array_of
+from airflow_ee.emulator.functions.lists import typed
 from airflow_ee.emulator.functions.promote import Element, registry
 from airflow_ee.emulator.pixels.raster import Pointwise, Raster
 from airflow_ee.emulator.pixels.types import DOUBLE, ranged
+from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.dates import Date
 from airflow_ee.emulator.values.image import Image, constant_band
 
@@ -21,6 +24,29 @@ from airflow_ee.emulator.values.image import Image, constant_band
 def get(object: Element, property: str) -> Any:
     """A property, or null."""
     return object.properties.get(property)  # type: ignore[attr-defined]
+
+
+@registry.implements("Element.getNumber")
+def get_number(object: Element, property: str) -> Any:
+    """A property that is a number, or null."""
+    return _of_kind("Element.getNumber", get(object, property), (int, float), "Number")
+
+
+@registry.implements("Element.getString")
+def get_string(object: Element, property: str) -> Any:
+    """A property that is a text, or null."""
+    return _of_kind("Element.getString", get(object, property), str, "String")
+
+
+@registry.implements("Element.getArray")
+def get_array(object: Element, property: str) -> Array | None:
+    """A property as an array, or null."""
+    found = get(object, property)
+    return None if found is None else array_of(found)
+
+
+def _of_kind(function: str, value: Any, kind: type | tuple[type, ...], name: str) -> Any:
+    return None if value is None else typed(function, value, kind, name)
 
 
 @registry.implements("Element.set")
@@ -38,6 +64,13 @@ def set_property(object: Element, key: str, value: Any = None) -> Any:
 def set_properties(object: Element, properties: dict[str, Any]) -> Any:
     """Several properties more."""
     return object.with_properties({**object.properties, **properties})  # type: ignore[attr-defined]
+
+
+@registry.implements("Element.replaceProperties")
+def replace_properties(destination: Element, source: Element | None = None) -> Any:
+    """The properties of another element instead of its own."""
+    properties = {} if source is None else source.properties  # type: ignore[attr-defined]
+    return destination.with_properties(dict(properties))  # type: ignore[attr-defined]
 
 
 @registry.implements("Element.propertyNames")

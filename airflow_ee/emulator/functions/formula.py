@@ -51,7 +51,7 @@ class Formula:
         self.argument_names = names
         self._session = session
         self._result_name, body = _assignment(text)
-        self._steps = _Parser(body).steps()
+        self._steps = parsed(body)
 
     def __call__(self, *images: Any) -> Image:
         """Run with positional images."""
@@ -123,6 +123,11 @@ class Formula:
 
     def _call(self, name: str, **arguments: Any) -> Any:
         return self._session.call(f"Image.{name}", arguments)
+
+
+def parsed(text: str) -> list[Step]:
+    """A formula in postfix order."""
+    return _Parser(text).steps()
 
 
 def _assignment(text: str) -> tuple[str | None, str]:

@@ -260,9 +260,3 @@ def feature_geometry(
 def set_geometry(feature: Feature, geometry: Geometry | None = None) -> Feature:
     """The feature elsewhere."""
     return replace(feature, geometry=geometry)
-
-
-@registry.implements("ErrorMargin")
-def error_margin(value: float | None = None, unit: str = "meters") -> dict[str, Any]:
-    """Accepted and not needed: shapes are exact."""
-    return {"type": "ErrorMargin", "value": value, "unit": unit}

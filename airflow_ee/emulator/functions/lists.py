@@ -1,70 +1,65 @@
-"""Lists."""
+"""Lists: what they hold, where it is, and lists made from others."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions.promote import Algorithm, kind_of, registry
-
-MAX_LIST = 1_000_000
+from airflow_ee.emulator.functions.promote import as_geometry, as_list, cannot, kind_of, registry
+from airflow_ee.emulator.functions.strings import text_of
+from airflow_ee.emulator.values.array import Array
+from airflow_ee.emulator.values.equality import position, same
+from airflow_ee.emulator.values.geometry import Geometry
 
 Items = list[Any]
 """The public name of the argument is ``list``, which hides the type."""
 
 
+def place(function: str, items: Items, index: int, *, end: bool = False) -> int:
+    """An index from the start, for one that may count from the end; ``end`` allows the place behind the last item."""
+    size = len(items)
+    if not -size <= index < size + end:
+        raise invalid(f"{function}: List index must be between 0 and {size - 1}, or -1 and -{size}. Found '{index}'.")
+    return index + size if index < 0 else index
+
+
 @registry.implements("List.get")
 def get_item(list: Items, index: int) -> Any:
     """An item, from the end for negative numbers."""
-    if not -len(list) <= index < len(list):
-        raise invalid(f"List.get: List index must be between 0 and {len(list) - 1}, or -1 and -{len(list)}.")
-    return list[index]
+    return list[place("List.get", list, index)]
 
 
-@registry.implements("List.map")
-def map_list(list: Items, base_algorithm: Algorithm, drop_nulls: bool = False) -> Items:
-    """A function of each item."""
-    mapped = [base_algorithm(each) for each in list]
-    return [each for each in mapped if each is not None] if drop_nulls else mapped
+def typed(function: str, value: Any, kind: type | tuple[type, ...], name: str) -> Any:
+    """A value that must be of a kind."""
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise invalid(f"{function}: {cannot(value, name)}")
+    return value
 
 
-@registry.implements("List.iterate")
-def iterate_list(list: Items, function: Algorithm, first: Any = None) -> Any:
-    """A function of each item and of its own result before."""
-    result = first
-    for each in list:
-        result = function(each, result)
-    return result
+@registry.implements("List.getNumber")
+def get_number(list: Items, index: int) -> Any:
+    """An item that is a number."""
+    return typed("List.getNumber", list[place("List.getNumber", list, index)], (int, float), "Number")
 
 
-@registry.implements("List.sequence")
-def sequence(start: float, end: float | None = None, step: float = 1, count: int | None = None) -> Items:
-    """Numbers from start to end, both included; or so many of them."""
-    if end is None:
-        number = count or 0
-    elif count is not None:
-        step, number = (end - start) / max(count - 1, 1), count
-    else:
-        if step == 0:
-            raise invalid("List.sequence: step must not be 0.")
-        number = math.floor((end - start) / step + 1e-9) + 1
-    if number > MAX_LIST:
-        raise invalid(f"List.sequence: {number} items are too many (maximum {MAX_LIST}).")
-    return [start + step * index for index in range(max(number, 0))]
+@registry.implements("List.getString")
+def get_string(list: Items, index: int) -> Any:
+    """An item that is a text."""
+    return typed("List.getString", list[place("List.getString", list, index)], str, "String")
 
 
-@registry.implements("List.repeat")
-def repeat(value: Any, count: int) -> Items:
-    """The same item again and again."""
-    return [value] * min(count, MAX_LIST)
+@registry.implements("List.getArray")
+def get_array(list: Items, index: int) -> Any:
+    """An item that is an array."""
+    return typed("List.getArray", list[place("List.getArray", list, index)], Array, "Array")
 
 
-@registry.implements("List.cat")
-def cat_lists(list: Items, other: Items) -> Items:
-    """One after the other."""
-    return list + other
+@registry.implements("List.getGeometry")
+def get_geometry(list: Items, index: int) -> Geometry:
+    """An item that is a geometry."""
+    geometry: Geometry = as_geometry(list[place("List.getGeometry", list, index)])
+    return geometry
 
 
 @registry.implements("List.add")
@@ -73,48 +68,144 @@ def add_item(list: Items, element: Any = None) -> Items:
     return [*list, element]
 
 
+@registry.implements("List.cat")
+def cat_lists(list: Items, other: Items) -> Items:
+    """One after the other."""
+    return list + other
+
+
+@registry.implements("List.insert")
+def insert_item(list: Items, index: int, element: Any = None) -> Items:
+    """One item more, before another."""
+    at = place("List.insert", list, index, end=True)
+    return [*list[:at], element, *list[at:]]
+
+
+@registry.implements("List.set")
+def set_item(list: Items, index: int, element: Any = None) -> Items:
+    """One item replaced."""
+    at = place("List.set", list, index)
+    return [*list[:at], element, *list[at + 1 :]]
+
+
+@registry.implements("List.swap")
+def swap_items(list: Items, pos1: int, pos2: int) -> Items:
+    """Two items exchanged."""
+    one, two = place("List.swap", list, pos1), place("List.swap", list, pos2)
+    swapped = [*list]
+    swapped[one], swapped[two] = list[two], list[one]
+    return swapped
+
+
 @registry.implements("List.slice")
-def slice_list(list: Items, start: int, end: int | None = None, step: int = 1) -> Items:
+def slice_list(list: Items, start: int, end: int | None = None, step: int | None = None) -> Items:
     """A part."""
+    if step is not None and step < 1:
+        raise invalid(f"List.slice: a step of {step} is not emulated.")
     return list[start:end:step]
+
+
+@registry.implements("List.splice")
+def splice(list: Items, start: int, count: int, other: Items | None = None) -> Items:
+    """Some items replaced by others."""
+    at = place("List.splice", list, start, end=True)
+    if not 0 <= count <= len(list) - at:
+        raise invalid(f"List.splice: there are no {count} items from position {at} on.")
+    return [*list[:at], *(other or []), *list[at + count :]]
 
 
 @registry.implements("List.contains")
 def contains(list: Items, element: Any = None) -> bool:
     """Whether an item is there."""
-    return element in list
+    return position(list, element) >= 0
+
+
+@registry.implements("List.containsAll")
+def contains_all(list: Items, other: Items) -> bool:
+    """Whether all items of another list are there."""
+    return all(position(list, each) >= 0 for each in other)
+
+
+@registry.implements("List.equals")
+def equals(list: Items, other: Items) -> bool:
+    """Whether both have the same items in the same order."""
+    return same(list, other)
+
+
+@registry.implements("List.frequency")
+def frequency(list: Items, element: Any = None) -> int:
+    """How often an item is there."""
+    return sum(same(each, element) for each in list)
 
 
 @registry.implements("List.indexOf")
 def index_of(list: Items, element: Any = None) -> int:
     """Where an item is first, or -1."""
-    return list.index(element) if element in list else -1
+    return position(list, element)
 
 
-@registry.implements("List.zip")
-def zip_lists(list: Items, other: Items) -> Items:
-    """Pairs."""
-    return [[one, two] for one, two in zip(list, other, strict=False)]
+@registry.implements("List.indexOfSublist")
+def index_of_sublist(list: Items, target: Items) -> int:
+    """Where a run of items begins first, or -1."""
+    return next(iter(_runs(list, target)), -1)
 
 
-@registry.implements("List.sort")
-def sort_list(list: Items, keys: Items | None = None) -> Items:
-    """In order, perhaps by other values."""
-    by = keys if keys is not None else list
-    if len({kind_of(each) for each in by}) > 1:
-        raise invalid("List.sort: the items are of different kinds.")
-    order = sorted(range(len(list)), key=lambda number: by[number])
-    return [list[number] for number in order]
+@registry.implements("List.lastIndexOfSubList")
+def last_index_of_sublist(list: Items, target: Items) -> int:
+    """Where a run of items begins last, or -1."""
+    return max(_runs(list, target), default=-1)
+
+
+def _runs(items: Items, target: Items) -> Items:
+    return [at for at in range(len(items) - len(target) + 1) if same(items[at : at + len(target)], target)]
+
+
+@registry.implements("List.remove")
+def remove_item(list: Items, element: Any = None) -> Items:
+    """Without the first of an item."""
+    at = position(list, element)
+    return list if at < 0 else [*list[:at], *list[at + 1 :]]
+
+
+@registry.implements("List.removeAll")
+def remove_all(list: Items, other: Items) -> Items:
+    """Without the items of another list."""
+    return [each for each in list if position(other, each) < 0]
+
+
+@registry.implements("List.replace")
+def replace_item(list: Items, oldval: Any = None, newval: Any = None) -> Items:
+    """The first of an item replaced."""
+    at = position(list, oldval)
+    return list if at < 0 else [*list[:at], newval, *list[at + 1 :]]
+
+
+@registry.implements("List.replaceAll")
+def replace_all(list: Items, oldval: Any = None, newval: Any = None) -> Items:
+    """Every such item replaced."""
+    return [newval if same(each, oldval) else each for each in list]
 
 
 @registry.implements("List.distinct")
 def distinct(list: Items) -> Items:
-    """Each item once."""
+    """Each item once, where it is first."""
     seen: Items = []
     for each in list:
-        if each not in seen:
+        if position(seen, each) < 0:
             seen.append(each)
     return seen
+
+
+@registry.implements("List.zip")
+def zip_lists(list: Items, other: Items) -> Items:
+    """Pairs, as many as the shorter list has items."""
+    return [[one, two] for one, two in zip(list, other, strict=False)]
+
+
+@registry.implements("List.unzip")
+def unzip(list: Items) -> Items:
+    """The first items of all lists, the second ones, and so on, as many as the shortest has."""
+    return [[*each] for each in zip(*map(as_list, list), strict=False)]
 
 
 @registry.implements("List.flatten")
@@ -133,6 +224,12 @@ def flatten(list: Items) -> Items:
     return flat
 
 
+@registry.implements("List.join")
+def join(list: Items, separator: str = "") -> str:
+    """The texts of the items with another between them."""
+    return separator.join(text_of(each, "List.join") for each in list)
+
+
 @registry.implements("List.length", "List.size")
 def list_length(list: Items) -> int:
     """How many items."""
@@ -143,3 +240,29 @@ def list_length(list: Items) -> int:
 def reverse(list: Items) -> Items:
     """Back to front."""
     return list[::-1]
+
+
+@registry.implements("List.rotate")
+def rotate(list: Items, distance: int) -> Items:
+    """Every item moved on; those that leave the end come in at the start."""
+    at = -distance % len(list) if list else 0
+    return list[at:] + list[:at]
+
+
+@registry.implements("List.sort")
+def sort_list(list: Items, keys: Items | None = None) -> Items:
+    """In order, perhaps by other values; equal ones stay as they were."""
+    by = list if keys is None else keys
+    if len(by) != len(list):
+        raise invalid(f"List.sort: 'keys' ({len(by)}) must have the same length as 'list' ({len(list)}).")
+    kinds = {kind_of(each) for each in by}
+    if len(kinds) > 1 or not kinds <= {"Number", "String", "Boolean", "Date"}:
+        raise invalid(f"List.sort: the order of {' and '.join(sorted(kinds))} is not emulated.")
+    return [list[number] for number in sorted(range(len(list)), key=lambda number: _rank(by[number]))]
+
+
+def _rank(key: Any) -> Any:
+    """Java puts what is not a number last, and compares texts by UTF-16 units."""
+    if isinstance(key, str):
+        return key.encode("utf-16-be", "surrogatepass")
+    return (key != key, key) if isinstance(key, float | int) else key  # noqa: PLR0124

@@ -23,6 +23,8 @@ class PixelType:
     precision: Precision
     minimum: float | None = None
     maximum: float | None = None
+    dimensions: int = 0
+    """Of the arrays that pixels of this type are; 0 for plain numbers."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -51,7 +53,7 @@ class PixelType:
         shown: dict[str, Any] = {"type": "PixelType", "precision": self.precision}
         if self.minimum is not None and self.maximum is not None and np.isfinite([self.minimum, self.maximum]).all():
             shown |= {"min": self.minimum, "max": self.maximum}
-        return shown
+        return shown | ({"dimensions": self.dimensions} if self.dimensions else {})
 
     def as_json(self) -> dict[str, Any]:
         """How an asset's band shows the type; zeros are left out as proto3 does."""
