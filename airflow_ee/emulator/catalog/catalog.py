@@ -91,6 +91,7 @@ class Catalog:
         if table is None:
             raise invalid(f"Collection.loadTable: {self._not_a_table(identity)}")
         session.touch(table.kind)
+        session.used_stored_assets = True
         return Collection(table.features(), properties=table.properties, id=table.id)
 
     def _not_a_table(self, identity: str) -> str:
