@@ -10,9 +10,9 @@ import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from airflow_ee.emulator.errors import field_violation, invalid
+from airflow_ee.emulator.errors import EmulatorError, field_violation, invalid
 from airflow_ee.emulator.pixels.types import is_whole
 
 MAX_DEPTH = 100
@@ -46,6 +46,8 @@ class Program:
 
 def compile_graph(expression: Mapping[str, Any]) -> Program:
     """Check an expression and lay it flat."""
+    if not isinstance(expression, Mapping):
+        raise _malformed("expression", expression)
     return _Compiler(expression).program()
 
 
@@ -94,6 +96,9 @@ class _Compiler:
     def _fill(self, node: Node, json: Mapping[str, Any], depth: int) -> None:
         (kind, payload), *_ = json.items()
         handler = _KINDS.get(kind)
+        expected = _PAYLOADS.get(kind, object)
+        if handler is not None and not isinstance(payload, expected):
+            raise _malformed(kind, payload)
         if handler is None:
             message = (
                 f"Invalid JSON payload received. Unknown name \"{kind}\" at 'expression.values': Cannot find field."
@@ -108,7 +113,10 @@ class _Compiler:
 
     def integer(self, node: Node, payload: Any, _: int) -> None:
         """A whole number beyond a double's reach, written as text."""
-        node.kind, node.payload = "constantValue", int(payload)
+        try:
+            node.kind, node.payload = "constantValue", int(payload)
+        except ValueError:
+            raise _malformed("integerValue", payload) from None
 
     def raw_bytes(self, node: Node, payload: str, _: int) -> None:
         """Bytes in base 64."""
@@ -119,11 +127,11 @@ class _Compiler:
 
     def array(self, node: Node, payload: Mapping[str, Any], depth: int) -> None:
         """A list of nodes."""
-        node.children = [self._node(each, depth) for each in payload.get("values", [])]
+        node.children = [self._node(each, depth) for each in _part(payload, "arrayValue", "values", list)]
 
     def dictionary(self, node: Node, payload: Mapping[str, Any], depth: int) -> None:
         """Nodes by name."""
-        members = payload.get("values", {})
+        members = _part(payload, "dictionaryValue", "values", dict)
         node.payload, node.children = list(members), [self._node(each, depth) for each in members.values()]
 
     def reference(self, node: Node, payload: str, _: int) -> None:
@@ -136,18 +144,22 @@ class _Compiler:
 
     def definition(self, node: Node, payload: Mapping[str, Any], _: int) -> None:
         """A lambda."""
-        node.payload = list(payload.get("argumentNames", []))
-        node.children = [self._reference(payload.get("body", ""))]
+        names = _part(payload, "functionDefinitionValue", "argumentNames", list)
+        if not all(isinstance(name, str) for name in names):
+            raise _malformed("functionDefinitionValue.argumentNames", names)
+        node.payload = list(names)
+        node.children = [self._reference(_part(payload, "functionDefinitionValue", "body", str))]
 
     def invocation(self, node: Node, payload: Mapping[str, Any], depth: int) -> None:
         """A call of an algorithm by name, or of a value that is a function."""
-        arguments = payload.get("arguments", {})
+        arguments = _part(payload, "functionInvocationValue", "arguments", dict)
         node.children = [self._node(each, depth) for each in arguments.values()]
         if "functionReference" in payload:
-            node.children.insert(0, self._reference(payload["functionReference"]))
+            node.children.insert(0, self._reference(_part(payload, node.kind, "functionReference", str)))
         elif "functionName" not in payload:
             raise invalid("Expression: a functionInvocationValue needs functionName or functionReference.")
-        node.payload = (payload.get("functionName"), list(arguments))
+        name = _part(payload, node.kind, "functionName", str) if "functionName" in payload else None
+        node.payload = (name, list(arguments))
 
     def _free(self, node: Node) -> frozenset[str]:
         if node.kind == "argumentReference":
@@ -175,6 +187,31 @@ class _Compiler:
                         order.append(index)
         return order
 
+
+def _part(payload: Mapping[str, Any], kind: str, name: str, expected: type[Part]) -> Part:
+    """A field of a node, empty where it is left out as proto3 leaves out what is empty."""
+    part = payload.get(name, expected())
+    if not isinstance(part, expected):
+        raise _malformed(f"{kind}.{name}", part)
+    return part
+
+
+def _malformed(field: str, found: object) -> EmulatorError:
+    return field_violation("expression.values", f"Invalid value at 'expression.values' ({field}), {str(found)[:80]}")
+
+
+Part = TypeVar("Part", list[Any], dict[str, Any], str)
+
+_PAYLOADS: dict[str, type | tuple[type, ...]] = {
+    "integerValue": (str, int),
+    "bytesValue": str,
+    "arrayValue": Mapping,
+    "dictionaryValue": Mapping,
+    "valueReference": str,
+    "argumentReference": str,
+    "functionDefinitionValue": Mapping,
+    "functionInvocationValue": Mapping,
+}
 
 _KINDS: dict[str, Callable[[_Compiler, Node, Any, int], None]] = {
     "constantValue": _Compiler.constant,
