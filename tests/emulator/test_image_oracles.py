@@ -216,7 +216,10 @@ def test_colour_spaces_are_the_standard_ones(colours):
         found = np.stack(
             [raster.values for raster in render([b.node for b in image.bands], whole(1, len(colours)))], -1
         )
-        np.testing.assert_allclose(found[0], [oracle(*each) for each in colours], atol=1e-9)
+        off = np.abs(found[0] - [oracle(*each) for each in colours])
+        # Hue is a circle: a hair below red may be 0 or 1.
+        assert (np.minimum(off, 1 - off)[:, :1] < 1e-9).all()
+        assert (off[:, 1:] < 1e-9).all() if names[0] == "hue" else (off < 1e-9).all()
 
 
 SHAPES = [

@@ -10,9 +10,9 @@ import numpy as np
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import unary_band
 from airflow_ee.emulator.functions.promote import registry
-from airflow_ee.emulator.pixels.raster import Values
+from airflow_ee.emulator.pixels.raster import Positional, Raster, Values
 from airflow_ee.emulator.pixels.types import DOUBLE, FLOAT, PixelType, ranged, type_of_dtype
-from airflow_ee.emulator.values.image import Band, Image
+from airflow_ee.emulator.values.image import Band, Image, full
 
 _TYPES = {
     "uint8": ("uint8", "byte", "toByte", "toUint8"),
@@ -40,11 +40,12 @@ def converted(values: Values, type_: PixelType) -> Values:
     if dtype.kind == "f" or values.dtype == dtype:
         return values.astype(dtype)
     info = np.iinfo(dtype)
+    least, most = (info.min, info.max) if type_.minimum is None else (int(type_.range[0]), int(type_.range[1]))
     if values.dtype.kind == "f":
         # int64's greatest value has no double: the next smaller double is the limit.
-        high = np.nextafter(np.float64(info.max), 0) if info.max > 2**53 else np.float64(info.max)
-        return np.trunc(np.clip(np.nan_to_num(values.astype(np.float64)), info.min, high)).astype(dtype)
-    return np.clip(values.astype(np.int64), info.min, info.max).astype(dtype)
+        high = np.nextafter(np.float64(most), 0) if most > 2**53 else np.float64(most)
+        return np.trunc(np.clip(np.nan_to_num(values.astype(np.float64)), least, high)).astype(dtype)
+    return np.clip(values.astype(np.int64), least, most).astype(dtype)
 
 
 def _cast(type_: PixelType) -> Callable[[Image], Image]:
@@ -56,14 +57,28 @@ def _cast(type_: PixelType) -> Callable[[Image], Image]:
 
 @registry.implements("Image.cast")
 def cast(image: Image, band_types: dict[str, Any], band_order: list[Any] | None = None) -> Image:
-    """Types by band name; bands that are not named stay as they are."""
-    chosen = image if band_order is None else image.with_bands(image.band(name) for name in band_order)
-    return chosen.each(lambda band: cast_band(band, _named(band_types[band.name])) if band.name in band_types else band)
+    """Types by band name; bands that are not named stay as they are, and those that are missing appear, masked."""
+    types = {name: _named(type_) for name, type_ in band_types.items()}
+    bands = {band.name: cast_band(band, types[band.name]) if band.name in types else band for band in image.bands}
+    bands |= {name: _transparent(name, types[name]) for name in sorted(types) if name not in bands}
+    if band_order is None:
+        return image.with_bands(bands.values())
+    if sorted(bands) != sorted(map(str, band_order)):
+        raise invalid(f"Image.cast: 'bandOrder' must name all the bands of the result: {', '.join(bands)}.")
+    return image.with_bands(bands[name] for name in band_order)
+
+
+def _transparent(name: str, type_: PixelType) -> Band:
+    value = np.clip(0, *type_.range).astype(type_.dtype)
+    nothing = Raster(np.asarray(value), np.asarray(0.0, dtype=np.float32))
+    return Band(name, type_, Positional(lambda grid: full(nothing, grid)))
 
 
 def _named(name: Any) -> PixelType:
     """A pixel type by one of its public names."""
     if isinstance(name, PixelType):
+        if name.dimensions:
+            raise invalid("Image.cast: casts to arrays are not emulated")
         return name
     for dtype, names in _TYPES.items():
         if name == dtype or name in names:

@@ -60,6 +60,7 @@ def _to_hsv(red: Array, green: Array, blue: Array) -> Sequence[Array]:
         high == red, (green - blue) / safe, np.where(high == green, 2 + (blue - red) / safe, 4 + (red - green) / safe)
     )
     hue = np.where(span == 0, 0.0, np.mod(turn / 6, 1.0))
+    hue = np.where(hue >= 1.0, 0.0, hue)  # a hair below red is red
     return hue, np.divide(span, high, out=np.zeros_like(span), where=high != 0), high
 
 

@@ -26,7 +26,7 @@ _TOKEN = re.compile(
 _BINARY = {
     "**": (11, "pow"), "*": (9, "multiply"), "/": (9, "divide"), "%": (9, "mod"), "+": (8, "add"), "-": (8, "subtract"),
     "<<": (7, "leftShift"), ">>": (7, "rightShift"), "<": (6, "lt"), "<=": (6, "lte"), ">": (6, "gt"), ">=": (6, "gte"),
-    "==": (5, "eq"), "!=": (5, "neq"), "&": (4, "bitwiseAnd"), "^": (3.5, "bitwiseXor"), "|": (3, "bitwiseOr"),
+    "==": (5, "eq"), "!=": (5, "neq"), "&": (4, "bitwiseAnd"), "^": (3.5, "xor"), "|": (3, "bitwiseOr"),
     "&&": (2, "and"), "||": (1, "or"),
 }  # fmt: skip
 _PREFIX = {"-": "negate", "+": "keep", "!": "not", "~": "bitwiseNot"}
@@ -103,6 +103,8 @@ class Formula:
         return image.with_bands(chosen)
 
     def _operate(self, name: str, operands: list[Any]) -> Any:
+        if name == "xor":
+            return self._either(*operands)
         if len(operands) == 2:
             return self._call(name, image1=operands[0], image2=operands[1])
         if name == "keep":
@@ -110,6 +112,13 @@ class Formula:
         if name == "negate":
             return self._call("multiply", image1=operands[0], image2=-1)
         return self._call(name, value=operands[0])
+
+    def _either(self, one: Any, two: Any) -> Any:
+        """Of truth values the logical and the bitwise exclusive or are the same; of others it is open which is meant."""
+        one, two = as_image(one), as_image(two)
+        if any(not 0 <= limit <= 1 for image in (one, two) for band in image.bands for limit in band.type.range):
+            raise invalid("Image.parseExpression: The operator '^' between values other than 0 and 1 is not emulated")
+        return self._call("neq", image1=one, image2=two)
 
     def _function(self, name: str, operands: list[Any]) -> Any:
         if name in ("min", "max") and len(operands) > 2:
@@ -281,7 +290,9 @@ def parse_expression(
     arg_name: str,
     vars: list[Any],
     session: Session,
-    map_free_vars_to_default_image_bands: bool = False,  # noqa: ARG001 -- accepted: clients send false
+    map_free_vars_to_default_image_bands: bool = False,
 ) -> Formula:
     """A function of the images that the formula names."""
+    if map_free_vars_to_default_image_bands:
+        raise invalid("Image.parseExpression with 'mapFreeVarsToDefaultImageBands' is not emulated")
     return Formula(expression, arg_name, [str(name) for name in vars], session)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import joined, pairs, settled
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.pixels.grid import Grid
@@ -17,6 +18,13 @@ from airflow_ee.emulator.values.geometry import Geometry
 from airflow_ee.emulator.values.image import Band, Image, constant
 
 _FRACTION = PixelType("float", 0.0, 1.0)
+
+
+def companions(image: Image, other: Image, function: str) -> dict[int, Band]:
+    """The other image's band for each band of the first, by the first one's ``id``: its only one, or one for each."""
+    if len(other.bands) > 1 and len(image.bands) == 1:
+        raise invalid(f"{function}: An image of 1 band cannot be combined with one of {len(other.bands)} bands.")
+    return {id(band): match for _, band, match in pairs(image, other, function)}
 
 
 @registry.implements("Image.mask")
@@ -39,7 +47,7 @@ def _fraction(raster: Raster) -> NDArray[np.float32]:
 def _with_mask(image: Image, mask: Image) -> Image:
     """What was masked before shows the value of its type that is nearest to zero."""
     nearest = {id(band): np.clip(0, *band.type.range).astype(band.type.dtype) for band in image.bands}
-    masks = {id(band): other for _, band, other in pairs(image, mask, "Image.mask")}
+    masks = companions(image, mask, "Image.mask")
 
     def changed(band: Band) -> Band:
         def change(raster: Raster, new: Raster) -> Raster:
@@ -57,7 +65,7 @@ def update_mask(image: Image, mask: Image) -> Image:
     def change(raster: Raster, new: Raster) -> Raster:
         return Raster(raster.values, raster.mask * _fraction(new))
 
-    masks = {id(band): other for _, band, other in pairs(image, mask, "Image.updateMask")}
+    masks = companions(image, mask, "Image.updateMask")
     return image.each(lambda band: band.computed(Pointwise(change, band.node, masks[id(band)].node)))
 
 
@@ -71,7 +79,7 @@ def self_mask(image: Image) -> Image:
 def unmask(input: Image, value: Image | None = None, same_footprint: bool = True) -> Image:
     """Another image's pixels where this one is masked; beyond the footprint only if asked to."""
     filling = value if value is not None else constant(0)
-    bands = {id(band): other for _, band, other in pairs(input, filling, "Image.unmask")}
+    bands = companions(input, filling, "Image.unmask")
     return input.each(
         lambda band: _unmasked(
             band, bands[id(band)], input.footprint if same_footprint else None, bounded=same_footprint
@@ -157,8 +165,8 @@ def _laid(name: str, bottom: Band, top: Band) -> Band:
 @registry.implements("Image.where")
 def where(input: Image, test: Image, value: Image) -> Image:
     """The value where the test is true and neither is masked; a masked input stays masked."""
-    tests = {id(band): other for _, band, other in pairs(input, test, "Image.where")}
-    values = {id(band): other for _, band, other in pairs(input, value, "Image.where")}
+    tests = companions(input, test, "Image.where")
+    values = companions(input, value, "Image.where")
 
     def replaced(band: Band) -> Band:
         new = values[id(band)]

@@ -179,7 +179,7 @@ def resample(image: Image, mode: str = "bilinear") -> Image:
         if not band.has_grid:
             return band
         type_ = PixelType("double") if band.type.precision != "float" else FLOAT
-        return band.computed(Interpolated(band.node, band.projection, kernels[mode]), type_)
+        return band.computed(Interpolated(band.node, band.projection, kernels[mode], type_.dtype), type_)
 
     return image.each(smoothed)
 

@@ -65,13 +65,12 @@ class Aggregated(Node):
         rows, cols = self._corners(grid)
         window = self._window(rows, cols)
         source = Raster(*(np.broadcast_to(each, window.shape) for each in inputs[0]))
-        rows, cols = rows - window.row, cols - window.col
         step = max(1, _STACK_CELLS // max(1, grid.width * (self._max_pixels + 1)))
-        parts = [self._strip(source, rows[top : top + step + 1], cols[top : top + step + 1])
+        parts = [self._strip(source, window, rows[top : top + step + 1], cols[top : top + step + 1])
                  for top in range(0, grid.height, step)]  # fmt: skip
         return Raster(np.concatenate([each.values for each in parts]), np.concatenate([each.mask for each in parts]))
 
-    def _strip(self, source: Raster, rows: Array, cols: Array) -> Raster:
+    def _strip(self, source: Raster, window: Grid, rows: Array, cols: Array) -> Raster:
         shape = rows.shape[0] - 1, rows.shape[1] - 1
         corners = [
             (each[:-1, :-1].ravel(), each[:-1, 1:].ravel(), each[1:, 1:].ravel(), each[1:, :-1].ravel())
@@ -85,7 +84,8 @@ class Aggregated(Node):
         shares, areas, top, left = _shares(down, across)
         if areas.max(initial=0) > self._max_pixels * (1 + 1e-6):
             self._refuse(areas.max())
-        values, weights = _gathered(source, shares, top, left)
+        # Only now from the window's own corner: the shares must not hang on which window it is, not by a bit.
+        values, weights = _gathered(source, shares, top - window.row, left - window.col)
         weights *= ~lost
         combined = self._combine(values, weights)
         size = shape[0] * shape[1]
@@ -93,8 +93,9 @@ class Aggregated(Node):
 
 
 def _whole_where_near(positions: Array) -> Array:
-    near = np.rint(positions)
-    return np.asarray(np.where(np.abs(positions - near) < 1e-6, near, positions))
+    known = np.where(np.isfinite(positions), positions, 0.0)
+    near = np.rint(known)
+    return np.asarray(np.where((np.abs(known - near) < 1e-6) & (known == positions), near, positions))
 
 
 def _shares(down: Array, across: Array) -> tuple[Array, Array, NDArray[np.int64], NDArray[np.int64]]:

@@ -82,9 +82,16 @@ def proj_crs(text: str) -> Any:
 
 def parse_crs(text: str) -> Crs:
     """A validated system from what a request names."""
-    proj_crs(text)
-    crs = Crs(text)
-    return Crs(text.upper()) if crs.is_code else crs
+    known = proj_crs(text)
+    if Crs(text).is_code:
+        return Crs(text.upper())
+    # WKT that names its own code is that code.
+    named = known.to_json_dict().get("id")
+    return Crs(f"{named['authority']}:{named['code']}" if named and _is_known(named) else text)
+
+
+def _is_known(named: dict[str, Any]) -> bool:
+    return named["authority"] == "EPSG" and str(named["code"]).isdigit()
 
 
 def identify(wkt: str) -> Crs:

@@ -181,10 +181,13 @@ class Reprojected(Node):
 class Interpolated(Node):
     """A node read from its own lattice by bilinear or bicubic interpolation. Masked pixels lend no value."""
 
-    def __init__(self, node: Node, projection: Projection, weights: Callable[[Values], list[Values]]) -> None:
+    def __init__(
+        self, node: Node, projection: Projection, weights: Callable[[Values], list[Values]], dtype: np.dtype[Any]
+    ) -> None:
         self._node = node
         self._projection = projection
         self._weights = weights
+        self._dtype = dtype
         self._reach = len(weights(np.zeros(1))) // 2
 
     def demands(self, grid: Grid) -> tuple[Demand, ...]:
@@ -196,23 +199,29 @@ class Interpolated(Node):
         return window.window(row=-reach, col=-reach, height=window.height + 2 * reach, width=window.width + 2 * reach)
 
     def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:
-        """Weigh the neighbours; where none is valid the pixel is masked."""
+        """Weigh the neighbours; where none is valid the pixel is masked. On its own lattice the node is as it is."""
         window = self._padded(grid)
-        at = grid.positions_in(self._projection)
-        rows, cols = np.broadcast_arrays(at.rows - 0.5 - window.row, at.cols - 0.5 - window.col)
-        lost = ~(np.isfinite(rows) & np.isfinite(cols))
-        return self._weigh(inputs[0], Positions(np.where(lost, -9.0, rows), np.where(lost, -9.0, cols)), window.shape)
+        if grid.projection.offset_in(self._projection) is not None:
+            sites = grid.sites_in(self._projection)
+            found = pick(inputs[0], Sites(sites.rows - window.row, sites.cols - window.col), window.shape)
+        else:
+            found = self._weigh(inputs[0], grid.positions_in(self._projection), window)
+        return Raster(found.values.astype(self._dtype, copy=False), found.mask)
 
-    def _weigh(self, raster: Raster, at: Positions, shape: tuple[int, int]) -> Raster:
-        base = Sites(np.floor(at.rows).astype(np.int64), np.floor(at.cols).astype(np.int64))
-        row_weights, col_weights = self._weights(at.rows - base.rows), self._weights(at.cols - base.cols)
-        total, weight = np.zeros(at.rows.shape), np.zeros(at.rows.shape)
-        first = 1 - self._reach
+    def _weigh(self, raster: Raster, at: Positions, window: Grid) -> Raster:
+        rows, cols = np.broadcast_arrays(at.rows - 0.5, at.cols - 0.5)
+        lost = ~(np.isfinite(rows) & np.isfinite(cols))
+        rows, cols = np.where(lost, window.row - 9.0, rows), np.where(lost, window.col - 9.0, cols)
+        # Fractions come before the window's own corner is taken off: they must not hang on which window it is.
+        base = Sites(np.floor(rows).astype(np.int64), np.floor(cols).astype(np.int64))
+        row_weights, col_weights = self._weights(rows - base.rows), self._weights(cols - base.cols)
+        total, weight = np.zeros(rows.shape), np.zeros(rows.shape)
+        top, left = base.rows - window.row + 1 - self._reach, base.cols - window.col + 1 - self._reach
         for i, by_row in enumerate(row_weights):
             for j, by_col in enumerate(col_weights):
-                part = pick(raster, Sites(base.rows + i + first, base.cols + j + first), shape)
+                part = pick(raster, Sites(top + i, left + j), window.shape)
                 share = by_row * by_col * part.mask
-                total += share * part.values
+                total += share * np.where(part.mask > 0, part.values, 0)
                 weight += share
         known = weight > 1e-6
         values = np.divide(total, weight, out=np.zeros_like(total), where=known)

@@ -102,7 +102,7 @@ def ranked(layers: Layers, valid: Sequence[NDArray[np.bool_]], shares: Sequence[
 def in_order(layers: Layers, valid: Sequence[NDArray[np.bool_]]) -> Array:
     """The layers' values in ascending order at every pixel, those that are masked last."""
     dtype = np.result_type(*(layer.values.dtype for layer in layers))
-    greatest = np.iinfo(dtype).max if dtype.kind in "iu" else np.array(np.inf, dtype)
+    greatest = (np.iinfo if dtype.kind in "iu" else np.finfo)(dtype).max
     shape = np.broadcast_shapes(*(layer.values.shape for layer in layers))
     whole = np.empty((len(layers), *shape), dtype)
     for target, layer, known in zip(whole, layers, valid, strict=True):
