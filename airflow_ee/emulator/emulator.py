@@ -10,9 +10,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from airflow_ee.emulator import deadline
-from airflow_ee.emulator.api import assets, discovery, values
+from airflow_ee.emulator.api import assets, discovery, features, images, maps, pictures, policies, values
 from airflow_ee.emulator.api.calls import Answer, Call
 from airflow_ee.emulator.api.operations import Operations
+from airflow_ee.emulator.api.projects import Projects
+from airflow_ee.emulator.api.renderings import Renderings
 from airflow_ee.emulator.catalog.mounts import MountError
 from airflow_ee.emulator.catalog.recipe import CatalogRecipe
 from airflow_ee.emulator.clock import Clock, ManualClock, ShiftedClock
@@ -35,13 +37,32 @@ from airflow_ee.emulator.values.dates import timestamp
 
 _METHODS: dict[str, Callable[[Call, Session], Answer]] = {
     "algorithms.list": discovery.list_algorithms,
+    "assets.copy": assets.copy_asset,
     "assets.create": assets.create_asset,
     "assets.delete": assets.delete_asset,
     "assets.get": assets.get_asset,
+    "assets.getIamPolicy": policies.get_policy,
     "assets.listAssets": assets.list_assets,
+    "assets.listFeatures": features.list_features,
     "assets.listImages": assets.list_images,
+    "assets.move": assets.move_asset,
+    "assets.patch": assets.patch_asset,
+    "assets.setIamPolicy": policies.set_policy,
+    "assets.testIamPermissions": policies.test_permissions,
+    "imageCollection:computeImages": images.compute_images,
+    "locations.assets.create": assets.create_asset,
+    "table:computeFeatures": features.compute_features,
+    "tables.getFeatures": features.get_table,
     "value:compute": values.compute_value,
 }
+
+_KEPT: dict[str, tuple[str, Callable[[Call, Session], Answer]]] = {
+    "filmstripThumbnails": ("filmstripThumbnails.getPixels", pictures.check_filmstrip),
+    "maps": ("maps.tiles.get", maps.check_map),
+    "tables": ("tables.getFeatures", features.check_table),
+    "thumbnails": ("thumbnails.getPixels", pictures.check_picture),
+}
+"""What is created first and fetched later: by which method, and how the request is looked at."""
 
 
 class Emulator:
@@ -172,9 +193,14 @@ class Emulator:
         def bound(method: Callable[[Call, Session], Answer]) -> Handler:
             return lambda call: method(call, self._session())
 
-        evaluated = {name: bound(method) for name, method in _METHODS.items()}
-        timed = {name: self._timed(handler) for name, handler in {**evaluated, **self._compute.methods}.items()}
-        return {**timed, **Operations(self._life, self._script).methods()}
+        evaluated = {name: bound(method) for name, method in _METHODS.items()} | self._compute.methods
+        handlers = {name: self._timed(handler) for name, handler in evaluated.items()}
+        kept = Renderings()
+        for kind, (fetch, check) in _KEPT.items():
+            create = kept.create(kind, self._timed(bound(check)))
+            handlers |= {f"{kind}.create": create, f"locations.{kind}.create": create}
+            handlers[fetch] = kept.fetch(handlers[fetch])
+        return handlers | Projects(self._life).methods() | Operations(self._life, self._script).methods()
 
     def _timed(self, handler: Handler) -> Handler:
         def limited(call: Call) -> Answer:

@@ -12,6 +12,8 @@ MAX_REQUEST_BYTES = 50_331_648
 """48 MiB of pixels, each counted with one byte for its mask."""
 
 MAX_SIDE = 32_768
+MAX_THUMBNAIL_BYTES = 33_554_432
+MAX_THUMBNAIL_SIDE = 10_000
 MAX_BANDS = 1024
 MAX_PAYLOAD_BYTES = 10_485_760
 MAX_EXPORT_PIXELS = 100_000_000
@@ -23,7 +25,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,60}")
 _WORKLOAD_TAG = re.compile(r"[a-z0-9]([-_a-z0-9]{0,61}[a-z0-9])?")
 
 
-def check_pixels(width: int, height: int, bands: Sequence[Band]) -> None:
+def check_pixels(width: int, height: int, bands: Sequence[Band], most: int = MAX_REQUEST_BYTES) -> None:
     """Refuse a request for more pixels than one answer may hold.
 
     >>> check_pixels(40818, 1, [])
@@ -35,8 +37,15 @@ def check_pixels(width: int, height: int, bands: Sequence[Band]) -> None:
     if len(bands) > MAX_BANDS:
         raise invalid(f"Number of bands ({len(bands)}) must be less than or equal to {MAX_BANDS}.")
     size = width * height * sum(band.type.dtype.itemsize + 1 for band in bands)
-    if size > MAX_REQUEST_BYTES:
-        raise invalid(f"Total request size ({size} bytes) must be less than or equal to {MAX_REQUEST_BYTES} bytes.")
+    if size > most:
+        raise invalid(f"Total request size ({size} bytes) must be less than or equal to {most} bytes.")
+
+
+def check_thumbnail(width: int, height: int, bands: Sequence[Band]) -> None:
+    """Refuse a thumbnail or download that is too large."""
+    if max(width, height) > MAX_THUMBNAIL_SIDE:
+        raise invalid(f"Pixel grid dimensions ({width}x{height}) must be less than or equal to {MAX_THUMBNAIL_SIDE}.")
+    check_pixels(width, height, bands, MAX_THUMBNAIL_BYTES)
 
 
 def check_payload(size: int) -> None:

@@ -1,4 +1,4 @@
-"""The ``filter`` of listAssets: comparisons and ``intersects``, joined by AND, as in AIP-160.
+"""The ``filter`` of lists: comparisons and ``intersects``, joined by AND, OR and NOT, as in AIP-160, where OR binds tighter.
 
 ``startTime >= "2020-01-01T00:00:00Z" AND endTime < "2021-01-01T00:00:00Z" AND properties.tile = "T32TPS" AND
 intersects("{'type': 'Point', 'coordinates': [11, 46]}")``
@@ -10,26 +10,30 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import shapely
 from shapely.errors import ShapelyError
 
-from airflow_ee.emulator.catalog.assets import ImageAsset
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.pixels.crs import WGS84
 from airflow_ee.emulator.pixels.grid import Bounds
 from airflow_ee.emulator.values.dates import Date, DateRange, parse_time
-from airflow_ee.emulator.values.element import Filter
+from airflow_ee.emulator.values.element import Feature, Filter
 from airflow_ee.emulator.values.geometry import Geometry
 
-_CLAUSE = re.compile(
-    r"""\s*(?:
-        intersects\(\s*(?P<region>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s*\)
+MAX_DEPTH = 20
+
+_TEXT = r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\''
+_TOKEN = re.compile(
+    rf"""\s*(?:
+        (?P<mark>[()]|(?:AND|OR|NOT)\b)
+      | intersects\(\s*(?P<region>{_TEXT})\s*\)
       | (?P<field>startTime|endTime|updateTime|id|name|properties\.[\w:.\-]+|properties\["[^"]+"\]|"properties\.[^"]+")
         \s*(?P<operator><=|>=|!=|=|<|>|:)\s*
-        (?P<value>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[^\s()"']+)
-    )\s*(?P<joint>AND\b|$)""",
+        (?P<value>{_TEXT}|[^\s()"']+)
+    )\s*""",
     re.VERBOSE,
 )
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
@@ -53,9 +57,9 @@ class Comparison:
     operator: str
     value: Any
 
-    def matches(self, image: ImageAsset) -> bool:
-        """Images without the field do not match."""
-        left = self._left(image)
+    def matches(self, element: Any) -> bool:
+        """Elements without the field do not match."""
+        left = self._left(element)
         if left is None:
             return False
         try:
@@ -63,18 +67,19 @@ class Comparison:
         except (TypeError, ValueError):
             return False
 
-    def _left(self, image: ImageAsset) -> Any:
+    def _left(self, element: Any) -> Any:
+        start, end, properties = _fields(element)
         match self.field:
             case "startTime":
-                return image.start
+                return start
             case "endTime":
                 # An image without an end is an instant: the reference compares its timestamp.
-                return image.end or image.start
+                return end or start
             case "updateTime":
-                return image.updated
+                return getattr(element, "updated", None)
             case "id" | "name":
-                return image.id
-        return image.element_properties().get(self.field)
+                return element.id
+        return properties.get(self.field)
 
     def window(self) -> DateRange | None:
         """An interval for the images' starts."""
@@ -96,9 +101,10 @@ class Intersection:
 
     geometry: Geometry
 
-    def matches(self, image: ImageAsset) -> bool:
+    def matches(self, element: Any) -> bool:
         """Compared in longitude and latitude."""
-        return bool(image.geometry.in_crs(WGS84).intersects(self.geometry.in_crs(WGS84)))
+        geometry: Geometry | None = element.geometry
+        return geometry is not None and bool(geometry.in_crs(WGS84).intersects(self.geometry.in_crs(WGS84)))
 
     def window(self) -> DateRange | None:
         """A region says nothing of time."""
@@ -110,18 +116,49 @@ class Intersection:
 
 
 @dataclass(frozen=True, slots=True)
+class AnyOf:
+    """One of the clauses must hold, or with ``negated`` none of them."""
+
+    clauses: Sequence[Clause]
+    negated: bool = False
+
+    def matches(self, element: Any) -> bool:
+        """Whether the element stays."""
+        return any(clause.matches(element) for clause in self.clauses) is not self.negated
+
+    def window(self) -> DateRange | None:
+        """No interval holds for all alternatives."""
+        return None
+
+    def region(self) -> Bounds | None:
+        """No region holds for all alternatives."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class AssetFilter:
     """All clauses must hold."""
 
-    clauses: Sequence[Comparison | Intersection]
+    clauses: Sequence[Clause]
 
-    def matches(self, image: ImageAsset) -> bool:
-        """Whether the image stays in the list."""
-        return all(clause.matches(image) for clause in self.clauses)
+    def matches(self, element: Any) -> bool:
+        """Whether the element stays in the list."""
+        return all(clause.matches(element) for clause in self.clauses)
 
     def hints(self) -> Sequence[Filter]:
         """The clauses, for a catalogue that need not look at every image."""
         return self.clauses
+
+    def window(self) -> DateRange | None:
+        """Inside of alternatives an interval says nothing."""
+        return None
+
+    def region(self) -> Bounds | None:
+        """Inside of alternatives a region says nothing."""
+        return None
+
+
+Clause = Comparison | Intersection | AnyOf | AssetFilter
 
 
 def parse_filter(text: str) -> AssetFilter:
@@ -130,20 +167,88 @@ def parse_filter(text: str) -> AssetFilter:
     >>> parse_filter('properties.cloud < 20').clauses
     [Comparison(field='cloud', operator='<', value=20.0)]
     """
-    clauses: list[Comparison | Intersection] = []
-    position = 0
-    while position < len(text.rstrip()):
-        match = _CLAUSE.match(text, position)
-        if match is None:
-            raise invalid(f"Invalid filter: cannot parse '{text[position : position + 80]}'.")
-        clauses.append(_clause(match))
-        position = match.end()
-    return AssetFilter(clauses)
+    if not text.strip():
+        return AssetFilter([])
+    parser = _Parser(text)
+    found = parser.all_of(0)
+    if parser.token is not None or parser.position < len(text):
+        raise parser.problem()
+    return found
+
+
+class _Parser:
+    """Reads one token ahead; its recursion is as deep as the parentheses, which are counted."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self.position = self._before = 0
+        self.token: re.Match[str] | None = None
+        self._next()
+
+    def _next(self) -> None:
+        self._before = self.position
+        self.token = _TOKEN.match(self._text, self.position)
+        if self.token is not None:
+            self.position = self.token.end()
+
+    def problem(self) -> Exception:
+        """What the service would say of a text that is no filter."""
+        return invalid(f"Invalid filter: cannot parse '{self._text[self._before : self._before + 80]}'.")
+
+    def _mark(self) -> str | None:
+        return self.token["mark"] if self.token is not None else None
+
+    def all_of(self, depth: int) -> AssetFilter:
+        """Clauses joined by AND."""
+        if depth > MAX_DEPTH:
+            raise invalid(f"Invalid filter: nested more than {MAX_DEPTH} levels deep.")
+        clauses = [self._any_of(depth)]
+        while self._mark() == "AND":
+            self._next()
+            clauses.append(self._any_of(depth))
+        return AssetFilter(clauses)
+
+    def _any_of(self, depth: int) -> Clause:
+        clauses = [self._one(depth)]
+        while self._mark() == "OR":
+            self._next()
+            clauses.append(self._one(depth))
+        return clauses[0] if len(clauses) == 1 else AnyOf(clauses)
+
+    def _one(self, depth: int) -> Clause:
+        negated = self._mark() == "NOT"
+        if negated:
+            self._next()
+        found = self._inner(depth)
+        return AnyOf([found], negated=True) if negated else found
+
+    def _inner(self, depth: int) -> Clause:
+        token, mark = self.token, self._mark()
+        if token is None or mark in (")", "AND", "OR", "NOT"):
+            raise self.problem()
+        self._next()
+        if mark is None:
+            return _clause(token)
+        inner = self.all_of(depth + 1)
+        if self._mark() != ")":
+            raise self.problem()
+        self._next()
+        return inner.clauses[0] if len(inner.clauses) == 1 else inner
+
+
+def _fields(element: Any) -> tuple[datetime | None, datetime | None, dict[str, Any]]:
+    """Start, end and properties of an asset or a feature."""
+    if not isinstance(element, Feature):
+        return getattr(element, "start", None), getattr(element, "end", None), element.element_properties()
+    properties = dict(element.properties)
+    moments = [properties.get(f"system:time_{name}") for name in ("start", "end")]
+    start, end = (Date.of(each).moment if isinstance(each, int | float | Date) else None for each in moments)
+    return start, end, properties
 
 
 def _clause(match: re.Match[str]) -> Comparison | Intersection:
     if match["region"] is not None:
-        return Intersection(_region(_unquoted(match["region"])))
+        return Intersection(region_of(_unquoted(match["region"])))
     field = match["field"].strip('"')
     value: Any = _unquoted(match["value"])
     if field.endswith("Time"):
@@ -172,7 +277,7 @@ def _like(left: Any, right: Any) -> Any:
     return str(right) if isinstance(left, str) and not isinstance(right, str) else right
 
 
-def _region(text: str) -> Geometry:
+def region_of(text: str) -> Geometry:
     """GeoJSON, with either kind of quotes, or WKT."""
     if text.lstrip().startswith("{"):
         try:

@@ -46,8 +46,8 @@ def _answer(image: Image, call: Call, session: Session, region: Mapping[str, Any
     check_workload_tag(body.get("workloadTag", ""))
     chosen = chosen_bands(image, body.get("bandIds", []))
     grid = requested_grid(chosen, body.get("grid"), region)
-    if body.get("visualizationOptions"):
-        chosen = _visualized(chosen, body["visualizationOptions"])
+    if body.get("visualizationOptions") is not None:
+        chosen = options_applied(chosen, body["visualizationOptions"])
     check_pixels(grid.width, grid.height, chosen.bands)
     call.check_size(grid.width * grid.height)
     content, content_type = encoded(chosen.bands, grid, file_format)
@@ -63,16 +63,25 @@ def chosen_bands(image: Image, names: Sequence[str]) -> Image:
     return image.with_bands(image.band(name, function="Image.select") for name in names)
 
 
-def _visualized(image: Image, options: Mapping[str, Any]) -> Image:
+def options_applied(image: Image, options: Mapping[str, Any]) -> Image:
+    """The picture that visualisation options make; without ranges, of the whole range of each band's type."""
+    bands = image.bands[:3]
     ranges = options.get("ranges", [])
+    known = [stretch(band) for band in bands]
     return visualized(
         image,
-        low=[float(each.get("min", 0)) for each in ranges] or [0.0],
-        high=[float(each.get("max", 0)) for each in ranges] or [1.0],
+        low=[float(each.get("min", 0)) for each in ranges] or [low for low, _ in known],
+        high=[float(each.get("max", 0)) for each in ranges] or [high for _, high in known],
         gamma=[float(options.get("gamma", 1.0))],
         palette=options.get("paletteColors") or None,
         opacity=float(options.get("opacity", 1.0)),
     )
+
+
+def stretch(band: Band) -> tuple[float, float]:
+    """The values that are shown as black and white: 0 and 1 for real numbers, the whole range for others."""
+    low, high = band.type.range
+    return (float(low), float(high)) if band.type.precision == "int" else (0.0, 1.0)
 
 
 def encoded(bands: Sequence[Band], grid: Grid, file_format: str) -> tuple[bytes, str]:

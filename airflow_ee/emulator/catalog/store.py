@@ -10,18 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from airflow_ee.emulator.catalog.assets import ImageAsset, Kind, asset_name
 from airflow_ee.emulator.catalog.stored import RECORD, read_image, write_json
 from airflow_ee.emulator.catalog.tables import FEATURES, TableAsset
 from airflow_ee.emulator.errors import EmulatorError, invalid
-from airflow_ee.emulator.values.dates import parse_time, timestamp
+from airflow_ee.emulator.values.dates import Date, parse_time, timestamp
 
 CONTAINERS = ("FOLDER", "IMAGE_COLLECTION")
 MAX_NAME = 200
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """Letters, digits, ``-`` and ``_``; a dot inside only, as user names have it."""
+
+_POLICY = "policy.json"
 
 AssetType = Literal["IMAGE", "TABLE", "FOLDER", "IMAGE_COLLECTION"]
 
@@ -35,12 +38,22 @@ class ContainerAsset:
     updated: datetime
     properties: Mapping[str, Any] = field(default_factory=dict)
     kind: Kind = Kind.NONE
+    start: datetime | None = None
+    end: datetime | None = None
 
     def as_json(self, *, view: str = "FULL") -> dict[str, Any]:
         """A REST EarthEngineAsset."""
         shown: dict[str, Any] = {"type": self.type, "name": asset_name(self.id), "id": self.id}
         shown["updateTime"] = timestamp(self.updated)
-        return {**shown, "properties": dict(self.properties)} if self.properties and view != "BASIC" else shown
+        if view == "BASIC":
+            return shown
+        moments = {"startTime": self.start, "endTime": self.end}
+        shown |= {name: timestamp(moment) for name, moment in moments.items() if moment is not None}
+        return {**shown, "properties": dict(self.properties)} if self.properties else shown
+
+    def element_properties(self) -> dict[str, Any]:
+        """What a filter looks at."""
+        return dict(self.properties)
 
 
 StoredAsset = ImageAsset | TableAsset | ContainerAsset
@@ -78,7 +91,8 @@ class AssetStore:
         if record["type"] == "TABLE":
             path = self._folder(identity) / FEATURES
             return TableAsset(identity, Kind(record["kind"]), path, updated, properties)
-        return ContainerAsset(identity, record["type"], updated, properties)
+        start, end = (moment_of(record, name) for name in ("time_start", "time_end"))
+        return ContainerAsset(identity, record["type"], updated, properties, start=start, end=end)
 
     def image(self, identity: str) -> ImageAsset | None:
         """The image of that id."""
@@ -97,7 +111,7 @@ class AssetStore:
     def folder(self, identity: str) -> dict[str, Any] | None:
         """The folder or collection of that id; a project's root is always there."""
         name = asset_name(identity).rstrip("/")
-        if _is_root(name):
+        if is_root(name):
             return {"type": "FOLDER", "name": name, "id": identity}
         found = self.asset(identity)
         return found.as_json() if isinstance(found, ContainerAsset) else None
@@ -116,10 +130,10 @@ class AssetStore:
     def check_destination(self, identity: str, *, overwrite: bool, kind: AssetType = "IMAGE") -> None:
         """Refuse a place that is taken, or that is in nothing that holds assets of this kind."""
         name = asset_name(identity)
-        if _is_root(name) or not all(_PART.fullmatch(part) for part in name.split("/")):
+        if is_root(name) or not all(_PART.fullmatch(part) for part in name.split("/")):
             raise invalid(f"Invalid asset name: '{name}'.")
         parent = name.rpartition("/")[0]
-        if not _is_root(parent):
+        if not is_root(parent):
             self._check_parent(name, parent, kind)
         taken = self._record(identity)
         if taken is not None and not overwrite:
@@ -149,6 +163,71 @@ class AssetStore:
             write_json(place / RECORD, {"type": kind, "updateTime": timestamp(now), "properties": dict(properties)})
         return ContainerAsset(identity, kind, now, properties).as_json()
 
+    def names(self, inside: str) -> list[str]:
+        """Names of the folders in a place that no asset stands for."""
+        place = self._folder(inside)
+        return sorted(each.name for each in place.iterdir() if each.is_dir()) if place.is_dir() else []
+
+    def usage(self, identity: str) -> tuple[int, int]:
+        """How many assets are below, and how many bytes they have."""
+        inside = f"{identity}/assets" if re.fullmatch("projects/[^/]+", identity) else identity
+        place = self._folder(inside)
+        files = [path for path in place.rglob("*") if path.is_file()]
+        return sum(path.name == RECORD for path in files), sum(path.stat().st_size for path in files)
+
+    def change(self, identity: str, change: Mapping[str, Any], now: datetime) -> StoredAsset:
+        """Other properties (``properties`` all of them, ``some_properties`` these) or ``times``; None removes."""
+        with self._lock:
+            record = self._record(identity) or {}
+            properties = {**change.get("properties", record.get("properties", {})), **change.get("some_properties", {})}
+            times = {**record.get("times", {}), **change.get("times", {})}
+            record |= {"properties": _known(properties), "times": _known(times), "updateTime": timestamp(now)}
+            write_json(self._folder(identity) / RECORD, record)
+        return self._required(identity)
+
+    def copy(self, source: str, target: str, *, overwrite: bool) -> StoredAsset:
+        """The same asset under another name as well."""
+        found = self._required(source)
+        if isinstance(found, ContainerAsset):
+            raise invalid(f"Assets of type {found.type} cannot be copied.")
+        self.check_destination(target, overwrite=overwrite, kind=self._kind(source))
+        with TemporaryDirectory(prefix=".copying-", dir=self._root) as scratch:
+            draft = Path(scratch) / "asset"
+            shutil.copytree(self._folder(source), draft, ignore=shutil.ignore_patterns(_POLICY))
+            self.adopt(draft, target, overwrite=overwrite, kind=self._kind(source))
+        return self._required(target)
+
+    def move(self, source: str, target: str) -> StoredAsset:
+        """Another name for an asset and all that is inside."""
+        if f"{asset_name(target)}/".startswith(f"{asset_name(source)}/"):
+            raise invalid(f"Cannot move asset '{asset_name(source)}' into itself.")
+        self.adopt(self._folder(source), target, overwrite=False, kind=self._kind(source))
+        return self._required(target)
+
+    def policy(self, identity: str) -> dict[str, Any] | None:
+        """The IAM policy that was set."""
+        try:
+            policy: dict[str, Any] = json.loads((self._folder(identity) / _POLICY).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return policy
+
+    def set_policy(self, identity: str, policy: Mapping[str, Any]) -> None:
+        """Keep an IAM policy beside the asset."""
+        place = self._folder(identity)
+        place.mkdir(parents=True, exist_ok=True)
+        write_json(place / _POLICY, policy)
+
+    def _kind(self, identity: str) -> AssetType:
+        kind: AssetType = (self._record(identity) or {})["type"]
+        return kind
+
+    def _required(self, identity: str) -> StoredAsset:
+        found = self.asset(identity)
+        if found is None:
+            raise EmulatorError("NOT_FOUND", f"Asset '{asset_name(identity)}' not found.")
+        return found
+
     def delete(self, identity: str) -> None:
         """Remove an asset or an empty container."""
         place = self._folder(identity)
@@ -175,12 +254,23 @@ class AssetStore:
                 draft.rename(place)
 
 
+def moment_of(record: Mapping[str, Any], name: str) -> datetime | None:
+    """A time of a record."""
+    milliseconds = record.get("times", {}).get(name)
+    return None if milliseconds is None else Date(milliseconds).moment
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _is_safe(part: str) -> bool:
-    ordinary = part not in ("", ".", "..", RECORD) and ":" not in part and len(part.encode()) <= MAX_NAME
+    ordinary = part not in ("", ".", "..", RECORD, _POLICY) and ":" not in part and len(part.encode()) <= MAX_NAME
     return ordinary and part.isprintable()
 
 
-def _is_root(name: str) -> bool:
+def is_root(name: str) -> bool:
+    """Whether a REST name is that of a project's or user's own folder, which is always there."""
     parts = name.split("/")
     if name.startswith("projects/earthengine-legacy/assets/"):
         return len(parts) == 5 and parts[3] in ("users", "projects")

@@ -7,13 +7,16 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Self
 
-from airflow_ee.emulator.api import pixels
+from airflow_ee.emulator.api import maps, pictures, pixels
 from airflow_ee.emulator.api.calls import Answer, Call
 from airflow_ee.emulator.session import Session
 
 METHODS: Mapping[str, Callable[[Call, Session], Answer]] = {
     "getPixels": pixels.get_pixels,
     "image:computePixels": pixels.compute_pixels,
+    "filmstripThumbnails.getPixels": pictures.get_filmstrip,
+    "maps.tiles.get": maps.get_tile,
+    "thumbnails.getPixels": pictures.get_thumbnail,
 }
 """What may be computed in another process, by the method's name: its answer is made of the request alone."""
 

@@ -61,7 +61,8 @@ class ComputeProcess:
         if "error" in message.content:
             code, text, details = message.content["error"]
             raise EmulatorError(code, text, tuple(details))
-        answer = Answer(message.payload, message.content["marker"], message.content["content_type"])
+        content = message.content
+        answer = Answer(message.payload, content["marker"], content["content_type"], content["headers"])
         return Result(answer, lasting=message.content["lasting"])
 
     def _ask(self, job: Job) -> channel.Message | None:

@@ -39,6 +39,7 @@ class Worker:
             return channel.Message({"error": [problem.code, problem.message, details]})
         answer = result.answer
         content = {"marker": answer.marker, "content_type": answer.content_type, "lasting": result.lasting}
+        content["headers"] = dict(answer.headers)
         return channel.Message(content, answer.body)
 
 

@@ -101,6 +101,16 @@ class OperationLife:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="emulator-export")
         self._thread = threading.Thread(target=self._run, name="emulator-operations", daemon=True)
 
+    @property
+    def concurrency(self) -> int:
+        """How many operations run at once."""
+        return self._workers
+
+    @concurrency.setter
+    def concurrency(self, workers: int) -> None:
+        self._workers = workers
+        self._wake.set()
+
     def start(self) -> None:
         """Take up what an earlier process left: what was running then starts its next attempt."""
         shutil.rmtree(self._drafts, ignore_errors=True)

@@ -72,8 +72,7 @@ def filled(raster: Raster, nodata: float, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 def to_picture(rasters: Sequence[Raster], grid: Grid, file_format: str) -> tuple[bytes, str]:
     """A PNG with transparency where anything is masked, or a JPEG; AUTO_JPEG_PNG takes PNG only if it must."""
-    if len(rasters) not in (1, 3) or any(raster.values.dtype != np.uint8 for raster in rasters):
-        raise invalid("Image must have 1 or 3 bands of 8-bit values; use visualizationOptions to make them.")
+    check_picture(rasters)
     alpha = np.minimum.reduce([raster.mask for raster in rasters])
     transparent = bool((alpha < 1).any())
     if file_format == "JPEG" or (file_format == "AUTO_JPEG_PNG" and not transparent):
@@ -82,6 +81,21 @@ def to_picture(rasters: Sequence[Raster], grid: Grid, file_format: str) -> tuple
     if transparent:
         layers.append(np.round(alpha * 255).astype(np.uint8))
     return _picture("PNG", layers, grid), "image/png"
+
+
+def to_rgba(rasters: Sequence[Raster], grid: Grid) -> bytes:
+    """A PNG of red, green, blue and opacity, whatever the mask."""
+    check_picture(rasters)
+    colours = list(rasters) if len(rasters) == 3 else [rasters[0]] * 3
+    alpha = np.minimum.reduce([np.broadcast_to(raster.mask, grid.shape) for raster in rasters])
+    layers = [np.broadcast_to(raster.values * (raster.mask > 0), grid.shape) for raster in colours]
+    return _picture("PNG", [*layers, np.round(alpha * 255)], grid)
+
+
+def check_picture(rasters: Sequence[Raster]) -> None:
+    """Refuse what is no picture."""
+    if len(rasters) not in (1, 3) or any(raster.values.dtype != np.uint8 for raster in rasters):
+        raise invalid("Image must have 1 or 3 bands of 8-bit values; use visualizationOptions to make them.")
 
 
 def _picture(driver: str, layers: Sequence[NDArray[Any]], grid: Grid) -> bytes:
