@@ -120,7 +120,8 @@ def test_folders_and_collections_can_be_made_and_removed(rest):
 
 
 def test_the_emulator_imports_nothing_of_this_project_nor_the_client():
-    for path in PACKAGE.rglob("*.py"):
+    plugin = PACKAGE / "pytest_plugin.py"  # sets up the client of other people's tests, and is imported by nothing here
+    for path in set(PACKAGE.rglob("*.py")) - {plugin}:
         for each in ast.walk(ast.parse(path.read_text("utf-8"))):
             names = [alias.name for alias in each.names] if isinstance(each, ast.Import) else []
             names += [each.module or ""] if isinstance(each, ast.ImportFrom) else []
