@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from airflow_ee.emulator.clock import Clock
 from airflow_ee.emulator.errors import EmulatorError, invalid
@@ -34,6 +35,7 @@ COMPUTED_PROGRESS = 0.8
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 DuplicateRule = Literal["error", "same"]
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +241,14 @@ class OperationLife:
         free = self._workers - len(self._store.in_state("RUNNING"))
         if free <= 0:
             return
-        waiting = self._store.in_state("PENDING")
-        due = [each for each in waiting if each.seconds_since(each.created, now) >= self._durations.pending]
+        # Oldest first: where one has not waited long enough, those behind it have not either.
+        due = takewhile(
+            lambda each: each.seconds_since(each.created, now) >= self._durations.pending,
+            self._store.in_state("PENDING"),
+        )
         for operation in sorted(due, key=lambda each: (-each.priority, each.created))[:free]:
-            self._put(operation, state="RUNNING", started=timestamp(now))
+            started = self._put(operation, state="RUNNING", started=timestamp(now))
+            self._jobs[operation.name] = self._start(started)
 
     def _step_running(self, operation: Operation, now: datetime) -> None:
         job = self._jobs.get(operation.name)
@@ -250,13 +256,14 @@ class OperationLife:
             self._jobs[operation.name] = self._start(operation)
             return
         elapsed = operation.seconds_since(operation.started, now)
+        ready = job.latest.done() and elapsed >= self._durations.running
         if "stuck" in operation.script:
             self._advance(operation, STUCK_PROGRESS)
-        elif job.latest.done() and job.latest.exception() is not None and elapsed >= self._durations.running:
+        elif ready and job.latest.exception() is not None:
             self._fail(operation, job, now)
-        elif job.delivering is not None and job.delivering.done():
+        elif ready and job.delivering is not None:
             self._succeed(operation, job, now)
-        elif job.computing.done() and job.delivering is None and elapsed >= self._durations.running:
+        elif ready:
             self._deliver(operation, job)
         else:
             self._advance(operation, self._share(job, elapsed))
@@ -278,9 +285,15 @@ class OperationLife:
             begun.wait()
             return self._compute(operation, job)
 
-        job = _Job(self._pool.submit(compute))
+        job = _Job(self._submitted(compute))
         begun.set()
         return job
+
+    def _submitted(self, work: Callable[[], _Result]) -> Future[_Result]:
+        """Work for the pool, whose end is looked at without delay."""
+        future = self._pool.submit(work)
+        future.add_done_callback(lambda _: self._wake.set())
+        return future
 
     def _compute(self, operation: Operation, job: _Job) -> Product | None:
         if "stuck" in operation.script:
@@ -301,7 +314,7 @@ class OperationLife:
         assert product is not None
         job.progress = 0.0
         self._advance(operation, COMPUTED_PROGRESS)
-        job.delivering = self._pool.submit(self._work.deliver, product, job.note)
+        job.delivering = self._submitted(lambda: self._work.deliver(product, job.note))
 
     def _succeed(self, operation: Operation, job: _Job, now: datetime) -> None:
         assert job.delivering is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal, Self
 
 from airflow_ee.emulator.values.dates import parse_time, timestamp
@@ -120,4 +121,8 @@ class Operation:
 
     def seconds_since(self, moment: str | None, now: datetime) -> float:
         """Time passed since one of its timestamps."""
-        return (now - parse_time(moment)).total_seconds() if moment else 0.0
+        return (now - _moment(moment)).total_seconds() if moment else 0.0
+
+
+# A queue of thousands is looked through whenever a place in it becomes free.
+_moment = lru_cache(maxsize=8192)(parse_time)
