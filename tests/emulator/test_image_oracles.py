@@ -20,7 +20,7 @@ from airflow_ee.emulator.pixels.raster import render
 from airflow_ee.emulator.session import Session
 from airflow_ee.emulator.values.element import Collection, Feature
 from airflow_ee.emulator.values.geometry import Geometry
-from tests.emulator.conftest import FIELD_IMAGES, MODIS_IMAGES
+from tests.emulator.conftest import FIELD_IMAGES, MODIS_IMAGES, UTM, call, graph, image, node
 from tests.emulator.test_neighbourhoods import PLANE, from_array, pixels, run, whole
 
 RANDOM = np.random.default_rng(5)
@@ -382,3 +382,31 @@ def test_values_are_clamped_scaled_and_put_into_polynomials():
     cubic = pixels(run("Image.polynomial", image=image, coefficients=[1, 0, -2, 0.5]), (1, 4)).values
     x = np.array([[-5.0, 0, 7, 30]])
     np.testing.assert_allclose(cubic, 1 - 2 * x**2 + 0.5 * x**3)
+
+
+def test_lines_and_points_clip_to_the_pixels_they_touch():
+    image = from_array(np.ones((6, 6), np.uint8))
+    line = Geometry(shapely.LineString([(600005, 4999995), (600055, 4999945)]), PLANE.crs)
+    np.testing.assert_array_equal(
+        np.diag(pixels(run("Image.clip", input=image, geometry=line), (6, 6)).mask), np.ones(6)
+    )
+    point = Geometry(shapely.Point(600033, 4999958), PLANE.crs)
+    assert np.argwhere(pixels(run("Image.clip", input=image, geometry=point), (6, 6)).mask).tolist() == [[4, 3]]
+
+
+@pytest.mark.parametrize("step", ["focal", "hillshade", "formula"])
+def test_an_export_holds_what_compute_pixels_answers(rest, emulator, step):
+    ndvi = call("Image.select", input=image("MODIS/061/MOD13Q1/2020_06_09"), bandSelectors=["NDVI"])
+    expression = graph({
+        "focal": call("Image.focal_mean", image=ndvi, radius=2, units="pixels"),
+        "hillshade": call("Terrain.hillshade", input=ndvi),
+        "formula": call("Image.sqrt", value=call("Image.multiply", image1=ndvi, image2=node(0.0001))),
+    }[step])  # fmt: skip
+    grid = {**UTM, "dimensions": {"width": 40, "height": 30}}
+    computed = rest.pixels(expression, grid)
+    options = {"fileFormat": "GEO_TIFF", "cloudStorageDestination": {"bucket": "b", "filenamePrefix": step}}
+    started = rest.export(expression, grid=grid, fileExportOptions=options).json()
+    assert rest.ended(started["name"])["metadata"]["state"] == "SUCCEEDED"
+    with rasterio.open(emulator.root / "gs" / "b" / f"{step}.tif") as file:
+        np.testing.assert_array_equal(file.read(1), computed[computed.dtype.names[0]])
+        assert file.transform == Affine(10, 0, 670000, 0, -10, 5150000)

@@ -15,9 +15,12 @@ from airflow_ee.emulator.values.image import Band, Image, no_match
 
 
 @registry.implements("Image.load")
-def load(id: str, session: Session, version: int = -1) -> Image:  # noqa: ARG001 -- public names; one version only
-    """An image of the catalogue."""
-    return session.catalog.load_image(id, session)
+def load(id: str, session: Session, version: int = -1) -> Image:
+    """An image of the catalogue, which keeps one version of each."""
+    image = session.catalog.load_image(id, session)
+    if version not in (-1, image.version):
+        raise invalid(f"Image.load: Image asset '{id}' (version: {version}) not found.")
+    return image
 
 
 @registry.implements("Image.constant")

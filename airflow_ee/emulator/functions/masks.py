@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import joined, pairs, settled
 from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.shapes import inside
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.raster import Masked, Pointwise, Raster
 from airflow_ee.emulator.pixels.types import FLOAT, PixelType, union
@@ -108,7 +109,7 @@ def _inside(band: Band, footprint: Geometry | None) -> Callable[[Grid], NDArray[
         if band.extent is not None:
             kept &= within_extent(band.extent, grid)
         if footprint is not None:
-            kept &= footprint.contains(*grid.centres(), grid.projection.crs)
+            kept &= inside(footprint, grid)
         return kept
 
     return keep

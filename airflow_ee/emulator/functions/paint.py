@@ -13,6 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.shapes import Covered, covers, in_pixels
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.raster import Pointwise, Positional, Raster
 from airflow_ee.emulator.pixels.types import type_of_dtype, type_of_number, union
@@ -20,8 +21,6 @@ from airflow_ee.emulator.values.colours import Colour, parse_colour
 from airflow_ee.emulator.values.element import Collection, Feature, geometry_of
 from airflow_ee.emulator.values.geometry import Geometry
 from airflow_ee.emulator.values.image import Band, Image
-
-Covered = NDArray[np.bool_]
 
 _FILL_OPACITY = 0.66
 _RGB = ("vis-red", "vis-green", "vis-blue")
@@ -80,45 +79,6 @@ def _over(band: Band, painted: Positional, type_: Any) -> Band:
         return Raster(values, np.where(new, np.float32(1), below.mask))
 
     return replace(band, type=type_, node=Pointwise(change, band.node, painted))
-
-
-def in_pixels(geometry: Geometry, grid: Grid) -> BaseGeometry:
-    """A shape in columns and rows of a grid's lattice."""
-    shape = geometry.in_crs(grid.projection.crs)
-
-    def place(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        at = grid.projection.positions(points[:, 0], points[:, 1])
-        return np.column_stack([at.cols, at.rows])
-
-    moved: BaseGeometry = shapely.transform(shape, place)
-    return moved
-
-
-def covers(shape: BaseGeometry, grid: Grid) -> Covered:
-    """Which pixels have their centre in a shape; a point takes the pixel that it lies in, a line those it runs through."""
-    covered = np.zeros(grid.shape, np.bool_)
-    for part in shapely.get_parts(shape) if hasattr(shape, "geoms") else [shape]:
-        window = _window(part.bounds, grid)
-        if window is None:
-            continue
-        rows, cols = np.mgrid[window]
-        if part.area > 0:
-            shapely.prepare(part)
-            inside = shapely.contains_xy(part, cols + 0.5 + grid.col, rows + 0.5 + grid.row)
-        else:
-            west, north = cols + grid.col, rows + grid.row
-            inside = shapely.intersects(part, shapely.box(west, north, west + 1, north + 1))
-        covered[window] |= inside
-    return covered
-
-
-def _window(bounds: tuple[float, float, float, float], grid: Grid) -> tuple[slice, slice] | None:
-    """The part of a grid that bounds in pixels touch."""
-    west, north, east, south = bounds
-    left, top = (max(0, int(np.floor(edge)) - start) for edge, start in ((west, grid.col), (north, grid.row)))
-    right = min(grid.width, int(np.floor(east)) - grid.col + 1)
-    bottom = min(grid.height, int(np.floor(south)) - grid.row + 1)
-    return (slice(top, bottom), slice(left, right)) if right > left and bottom > top else None
 
 
 def outlined(shape: BaseGeometry, width: float) -> BaseGeometry:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.masks import within_extent
 from airflow_ee.emulator.functions.promote import as_geometry, as_projection, as_transform, registry
+from airflow_ee.emulator.functions.shapes import inside
 from airflow_ee.emulator.pixels.crs import SINUSOIDAL, WGS84, proj_crs
 from airflow_ee.emulator.pixels.grid import Bounds, Grid, Projection, bounds_in, grid_over
 from airflow_ee.emulator.pixels.raster import Interpolated, Masked, Node, Positional, Raster, Reprojected, Values
@@ -70,13 +71,9 @@ def set_default_projection(
 
 @registry.implements("Image.clip")
 def clip(input: Image, geometry: Any) -> Image:
-    """Masked where the pixel's centre is outside of the geometry."""
+    """Masked where the pixel's centre is outside of the geometry, or where a line or point does not touch the pixel."""
     shape: Geometry = as_geometry(geometry)
-
-    def keep(grid: Grid) -> NDArray[np.bool_]:
-        return shape.contains(*grid.centres(), grid.projection.crs)
-
-    clipped = input.each(lambda band: _cut(band, Masked(band.node, keep), shape))
+    clipped = input.each(lambda band: _cut(band, Masked(band.node, lambda grid: inside(shape, grid)), shape))
     return replace(clipped, footprint=shape)
 
 
@@ -204,8 +201,10 @@ def projection(image: Image) -> Projection:
     """The projection that all bands share."""
     projections = {band.projection for band in image.bands}
     if len(projections) != 1:
-        names = ", ".join(sorted({each.crs.text[:40] for each in projections}))
-        raise invalid(f"Image.projection: The bands of the specified image contains different projections: {names}.")
+        raise invalid(
+            "Image.projection: The bands of the specified image contains different projections. "
+            "Use Image.select to pick a single band."
+        )
     return projections.pop()
 
 
