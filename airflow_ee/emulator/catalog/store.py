@@ -21,6 +21,9 @@ from airflow_ee.emulator.values.dates import Date, parse_time, timestamp
 
 CONTAINERS = ("FOLDER", "IMAGE_COLLECTION")
 MAX_NAME = 200
+MAX_LENGTH = 1000
+"""Bytes of a whole name, so that its path is one that every file system takes."""
+
 _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 """Letters, digits, ``-`` and ``_``; a dot inside only, as user names have it."""
 
@@ -68,8 +71,8 @@ class AssetStore:
 
     def _folder(self, identity: str) -> Path:
         parts = asset_name(identity).rstrip("/").split("/")
-        if not all(_is_safe(part) for part in parts):
-            raise invalid(f"Invalid asset name: '{identity}'.")
+        if len(identity.encode()) > MAX_LENGTH or not all(_is_safe(part) for part in parts):
+            raise invalid(f"Invalid asset name: '{identity[:MAX_NAME]}'.")
         return self._root.joinpath(*parts)
 
     def _record(self, identity: str) -> dict[str, Any] | None:

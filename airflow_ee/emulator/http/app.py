@@ -6,11 +6,13 @@ import asyncio
 import json
 import logging
 import math
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from shapely.errors import ShapelyError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -35,6 +37,9 @@ BODY_SECONDS = 60.0
 
 POLL_SECONDS = 0.02
 """How often a hanging request looks whether the server stops."""
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Halves of characters: only in pairs are they text."""
 
 Handler = Callable[[Call], Answer]
 Result = TypeVar("Result")
@@ -236,6 +241,8 @@ def guarded(handler: Callable[[Call], Result], call: Call) -> Result:
         raise invalid("Expression is nested too deeply.") from None
     except MemoryError:
         raise invalid("User memory limit exceeded.") from None
+    except ShapelyError as problem:
+        raise invalid(f"Geometry cannot be computed with: {problem}.") from problem
     except Exception as problem:
         logger.exception("Internal error in %s", call.method)
         raise EmulatorError(
@@ -244,11 +251,14 @@ def guarded(handler: Callable[[Call], Result], call: Call) -> Result:
 
 
 def parsed(body: bytes) -> Any:
-    """A JSON body; what JSON has no word for (NaN, infinite numbers) is refused as the service does."""
+    """A JSON body; what JSON has no word for (NaN, infinite numbers, half characters) is refused as the service does."""
     try:
-        return json.loads(body or b"{}", parse_constant=_no_constant, parse_float=_finite)
+        content = json.loads(body or b"{}", parse_constant=_no_constant, parse_float=_finite)
+        if _SURROGATE.search(body):
+            json.dumps(content, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise field_violation("", "Invalid JSON payload received. Unexpected token.") from None
+    return content
 
 
 def _no_constant(name: str) -> Any:
