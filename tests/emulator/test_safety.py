@@ -170,7 +170,9 @@ def test_a_body_that_says_it_is_too_long_is_refused_before_it_comes(open_server)
     head = b"POST /v1/projects/p/value:compute HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n{"
     with socket.create_connection(("127.0.0.1", port_of(open_server.url)), timeout=5) as raw:
         raw.sendall(head)
-        answer = raw.recv(65536)
+        answer = b""
+        while not answer.endswith(b"}\n"):
+            answer += raw.recv(65536)
     assert status(answer) == 400
     assert b"Request payload size exceeds the limit: 10485760 bytes." in answer
 
