@@ -18,8 +18,8 @@ def image(ee):
 def region(ee, left, top, right, bottom):
     """Pixels of the field as a rectangle in their own projection."""
     _, transform, _ = field_grid()
-    west, north = transform * (left, top)
-    east, south = transform * (right, bottom)
+    west, north = transform @ (left, top)
+    east, south = transform @ (right, bottom)
     return ee.Geometry.Rectangle([west, south, east, north], "EPSG:32630", False)
 
 

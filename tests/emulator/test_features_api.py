@@ -143,9 +143,23 @@ def test_filters_mean_what_aip_160_says(text, holds):
     assert parse_filter(text).matches(RED) is holds
 
 
+def test_the_lists_of_v1alpha_name_properties_barely():
+    assert parse_filter("n > 2 AND colour = red", bare_names=True).matches(RED)
+    assert not parse_filter("n > 2 AND NOT properties.colour = red", bare_names=True).matches(RED)
+
+
 @pytest.mark.parametrize(
     "text",
-    ["properties.n >", "AND", "properties.n=1 properties.n=2", "(properties.n=1", "properties.n=1)", "x", "(" * 40],
+    [
+        "properties.n >",
+        "AND",
+        "properties.n=1 properties.n=2",
+        "(properties.n=1",
+        "properties.n=1)",
+        "x",
+        "(" * 40,
+        "n > 2",
+    ],
 )
 def test_texts_that_are_no_filters_are_refused(text):
     with pytest.raises(EmulatorError, match="Invalid filter"):

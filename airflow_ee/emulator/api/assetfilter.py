@@ -30,7 +30,8 @@ _TOKEN = re.compile(
     rf"""\s*(?:
         (?P<mark>[()]|(?:AND|OR|NOT)\b)
       | intersects\(\s*(?P<region>{_TEXT})\s*\)
-      | (?P<field>startTime|endTime|updateTime|id|name|properties\.[\w:.\-]+|properties\["[^"]+"\]|"properties\.[^"]+")
+      | (?P<field>startTime|endTime|updateTime|id|name|properties\.[\w:.\-]+|properties\["[^"]+"\]|"properties\.[^"]+"
+          |(?P<bare>[A-Za-z_]\w*))
         \s*(?P<operator><=|>=|!=|=|<|>|:)\s*
         (?P<value>{_TEXT}|[^\s()"']+)
     )\s*""",
@@ -161,15 +162,15 @@ class AssetFilter:
 Clause = Comparison | Intersection | AnyOf | AssetFilter
 
 
-def parse_filter(text: str) -> AssetFilter:
-    """The clauses of a filter text.
+def parse_filter(text: str, *, bare_names: bool = False) -> AssetFilter:
+    """The clauses of a filter text. With ``bare_names`` properties may stand without ``properties.``, as in v1alpha's lists.
 
     >>> parse_filter('properties.cloud < 20').clauses
     [Comparison(field='cloud', operator='<', value=20.0)]
     """
     if not text.strip():
         return AssetFilter([])
-    parser = _Parser(text)
+    parser = _Parser(text, bare_names=bare_names)
     found = parser.all_of(0)
     if parser.token is not None or parser.position < len(text):
         raise parser.problem()
@@ -179,8 +180,9 @@ def parse_filter(text: str) -> AssetFilter:
 class _Parser:
     """Reads one token ahead; its recursion is as deep as the parentheses, which are counted."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, bare_names: bool) -> None:
         self._text = text
+        self._bare_names = bare_names
         self.position = self._before = 0
         self.token: re.Match[str] | None = None
         self._next()
@@ -224,7 +226,7 @@ class _Parser:
 
     def _inner(self, depth: int) -> Clause:
         token, mark = self.token, self._mark()
-        if token is None or mark in (")", "AND", "OR", "NOT"):
+        if token is None or mark in (")", "AND", "OR", "NOT") or (token["bare"] and not self._bare_names):
             raise self.problem()
         self._next()
         if mark is None:

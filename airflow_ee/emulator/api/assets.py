@@ -67,7 +67,8 @@ def list_assets(call: Call, session: Session) -> Answer:
     collection = session.catalog.collection(parent)
     if collection is not None:
         session.touch(collection.kind)
-        images = _found(collection, parse_filter(call.query.get("filter", "")))
+        condition = parse_filter(call.query.get("filter", ""), bare_names=call.method == "assets.listImages")
+        images = _found(collection, condition)
         return _listed(images, call, session.marker, view)
     if _public_folder(parent, session) is not None:
         return _listed(_public_members(asset_id(parent.rstrip("/")), session), call, "true")

@@ -10,7 +10,7 @@ import numpy as np
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.values.dates import Date
-from airflow_ee.emulator.values.element import Collection
+from airflow_ee.emulator.values.element import Collection, geometry_of
 from airflow_ee.emulator.values.reducers import Column, Reducer
 
 Items = list[Any]
@@ -18,8 +18,10 @@ Items = list[Any]
 
 
 def property_of(element: Any, name: str) -> Any:
-    """A property, or null; the index may be kept as the element's id, and dates count in milliseconds."""
+    """A property, or null; the index may be kept as the element's id, ``.geo`` is the geometry, dates count in milliseconds."""
     value = element.properties.get(name)
+    if value is None and name == ".geo":
+        return geometry_of(element)
     if value is None and name in ("system:index", "system:id"):
         return getattr(element, "id", None)
     return value.milliseconds if isinstance(value, Date) else value
