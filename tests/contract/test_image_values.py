@@ -22,7 +22,7 @@ VALUES = {
     "a logarithm": (lambda ee: ee.Image(1000.0).log10(), 3),
     "a negative number to a fraction is masked": (lambda ee: ee.Image(-8).pow(1.0 / 3), None),
     "a cubic root": (lambda ee: ee.Image(-8.5).cbrt(), -(8.5 ** (1 / 3))),
-    "an angle": (lambda ee: ee.Image(1.5).atan2(-1.5), 2.356194490192345),
+    "an angle, x first": (lambda ee: ee.Image(-1.5).atan2(1.5), 2.356194490192345),
     "a hypotenuse": (lambda ee: ee.Image(3.5).hypot(12), 12.5),
     "halves are rounded up": (lambda ee: ee.Image(2.5).round(), 3),
     "negative halves are rounded up too": (lambda ee: ee.Image(-2.5).round(), -2),

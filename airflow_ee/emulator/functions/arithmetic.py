@@ -187,7 +187,7 @@ _BINARY: dict[str, tuple[Compute2, TypeRule2]] = {
     "max": (np.maximum, union),
     "first": (lambda one, two: np.broadcast_arrays(one, two)[0], union),
     "firstNonZero": (lambda one, two: np.where(one != 0, one, two), union),
-    "atan2": (np.arctan2, real_type),
+    "atan2": (lambda one, two: np.arctan2(two, one), real_type),  # the vector is [one, two], so x comes first
     "hypot": (np.hypot, real_type),
     "eq": (_truth(np.equal), boolean_type),
     "neq": (_truth(np.not_equal), boolean_type),

@@ -132,3 +132,17 @@ def lu(array: Array) -> dict[str, Any]:
         upper[column + 1 :] -= factors[:, np.newaxis] * upper[column]
         upper[column + 1 :, column] = 0
     return {"L": Array(lower), "U": Array(upper), "P": Array(order)}
+
+
+@registry.implements("Array.eigen")
+def eigen(input: Array) -> Array:
+    """Eigenvalues, the greatest first, each before its vector; of diagonal matrices, whose vectors have no free sign."""
+    values = matrix("Array.eigen", input, square=True)
+    own = np.diagonal(values)
+    if not np.array_equal(values, np.diag(own)) or len(set(own.tolist())) < len(own):
+        raise invalid(
+            "Array.eigen: the signs and order of eigenvectors are not documented, so only those of diagonal "
+            "matrices with different eigenvalues are emulated."
+        )
+    order = np.argsort(-own)
+    return Array(np.column_stack([own[order], np.eye(len(own))[order]]))
