@@ -18,7 +18,7 @@ from airflow_ee.emulator.functions.kernels import SHAPES
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.neighbourhood import Margins, Neighbourhood, Padded
-from airflow_ee.emulator.pixels.raster import Raster
+from airflow_ee.emulator.pixels.raster import Mask, Raster
 from airflow_ee.emulator.pixels.types import DOUBLE, FLOAT, PixelType, type_of_dtype
 from airflow_ee.emulator.values.image import Band, Image
 from airflow_ee.emulator.values.kernel import Kernel, Weights, shaped
@@ -150,6 +150,13 @@ def _input_weights(mask: Array, kernel: Array, kind: str) -> Array:
 
 def _focal(result: str) -> Callable[..., Image]:
     (single,) = registry.call(f"Reducer.{result}", {}).singles()
+    running = _RUNNING.get(result)
+
+    def moved(band: Band, window: Kernel) -> Band:
+        if running is None:
+            return moving(band, single, window, "kernel", skip_masked=False)
+        type_ = window_type(single.output, band.type)
+        return around(band, window, lambda padded, weights: settled(*running(padded, weights), type_), type_)
 
     def apply(
         image: Image,
@@ -161,10 +168,42 @@ def _focal(result: str) -> Callable[..., Image]:
     ) -> Image:
         window = kernel or _named_kernel(kernel_type, radius, units)
         for _ in range(iterations):
-            image = image.each(lambda band: moving(band, single, window, "kernel", skip_masked=False))
+            image = image.each(lambda band: moved(band, window))
         return image
 
     return apply
+
+
+def _extreme(better: Callable[..., NDArray[Any]]) -> Callable[[Padded, Weights], tuple[NDArray[Any], Mask]]:
+    """The least or the greatest of the neighbours, one after the other: large kernels need no more memory than small ones."""
+
+    def run(padded: Padded, weights: Weights) -> tuple[NDArray[Any], Mask]:
+        centre = padded.shifted(0, 0)
+        best, seen = np.zeros_like(centre.values), np.zeros(centre.mask.shape, np.bool_)
+        for row, col, _ in weights.cells:
+            values, mask = padded.shifted(row, col)
+            valid = mask > 0
+            np.copyto(best, np.where(seen, better(best, values), values), where=valid)
+            seen |= valid
+        return best, seen.astype(np.float32)
+
+    return run
+
+
+def _running_mean(padded: Padded, weights: Weights) -> tuple[NDArray[Any], Mask]:
+    shape = padded.shifted(0, 0).mask.shape
+    total, weight = np.zeros(shape), np.zeros(shape)
+    for row, col, share in weights.cells:
+        values, mask = padded.shifted(row, col)
+        used = np.where(mask > 0, share, 0.0)
+        total += np.where(mask > 0, values, 0) * used
+        weight += used
+    known = weight != 0
+    return np.divide(total, weight, out=np.zeros(shape), where=known), known.astype(np.float32)
+
+
+_RUNNING = {"min": _extreme(np.minimum), "max": _extreme(np.maximum), "mean": _running_mean}
+"""Results that are gathered neighbour by neighbour, without a stack."""
 
 
 def _named_kernel(kernel_type: str, radius: float, units: str) -> Kernel:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.pixels.crs import convert
 from airflow_ee.emulator.pixels.grid import Grid, Projection
-from airflow_ee.emulator.pixels.raster import Demand, Node, Raster
+from airflow_ee.emulator.pixels.raster import MAX_REPROJECTED_PIXELS, Demand, Node, Raster
 
 Array = NDArray[np.float64]
 Combine = Callable[[Array, Array], Raster]
@@ -52,6 +52,10 @@ class Aggregated(Node):
         per_pixel = height * width / max(1, (rows.shape[0] - 1) * (rows.shape[1] - 1))
         if per_pixel > 4 * self._max_pixels + 64:
             self._refuse(per_pixel)
+        if height * width > MAX_REPROJECTED_PIXELS:
+            raise invalid(
+                f"Image.reduceResolution: Too many input pixels at once ({width}x{height}); ask for a smaller grid."
+            )
         return Grid(self._projection, row=row, col=col, height=max(1, height), width=max(1, width))
 
     def _refuse(self, found: float) -> None:
