@@ -65,16 +65,16 @@ def _geo_tiff(tiff: Mapping[str, Any]) -> GeoTiffFormat:
         raise field_violation("file_export_options.geo_tiff_options.tile_size", f"Invalid tile size: {size}.")
     if tiff.get("metadataKeys"):
         raise invalid("GeoTIFF option metadataKeys is not emulated")
-    width, height = (tiff.get("tileDimensions", {}).get(side) for side in ("width", "height"))
-    if any(side is not None and (side < 1 or side % size) for side in (width, height)):
+    width, height = _size(tiff.get("tileDimensions"), (0, 0))
+    if "tileDimensions" in tiff and any(side < 1 or side % size for side in (width, height)):
         text = f"File dimensions ({width}x{height}) must be positive multiples of the tile size ({size})."
         raise field_violation("file_export_options.geo_tiff_options.tile_dimensions", text)
     return GeoTiffFormat(
         cloud_optimized=bool(tiff.get("cloudOptimized", False)),
         no_data=_no_data(tiff["noData"]) if "noData" in tiff else None,
         tile_size=size,
-        file_width=width,
-        file_height=height,
+        file_width=width or None,
+        file_height=height or None,
         skip_empty=bool(tiff.get("skipEmptyFiles", False)),
     )
 
