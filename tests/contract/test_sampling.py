@@ -178,3 +178,14 @@ def test_large_tables_are_refused_with_the_numbers(refusal):
         )
     )
     assert "points x 2 bands x 1 images > 1,048,576" in words
+
+
+def test_a_rectangle_is_an_array_for_each_band(evaluate, refusal):
+    found = evaluate(lambda ee: image(ee).set("name", "x").sampleRectangle(box(ee), defaultValue=-1))
+    assert found["properties"] == {
+        "name": "x", "col": [[0, 1, 2, 3]] * 3, "row": [[-1, 0, 0, 0], [1, 1, 1, 1], [2, 2, 2, 2]],
+    }  # fmt: skip
+    assert "band 'row'" in refusal(lambda ee: image(ee).sampleRectangle(box(ee)))
+    world = [-170, -80, 170, 80]
+    words = refusal(lambda ee: image(ee).sampleRectangle(ee.Geometry.Rectangle(world, None, False)))
+    assert "must be <= 262144" in words

@@ -15,6 +15,7 @@ from airflow_ee.emulator.values.reducers.order import ENDS, extreme
 from airflow_ee.emulator.values.reducers.quantiles import IntervalMean, Mode, Quantiles, quantiles
 from airflow_ee.emulator.values.reducers.relations import LINEAR_FIT
 from airflow_ee.emulator.values.reducers.statistics import STATISTICS
+from airflow_ee.emulator.values.reducers.tables import AutoHistogram, disaggregated, fixed_histogram, linear_regression
 
 PLAIN: dict[str, Kernel] = {
     **STATISTICS,
@@ -134,6 +135,41 @@ def histogram(
     buckets, width = bucket_count(label, max_buckets), least_width(label, min_bucket_width)
     kernel = Histogram(label, (Output("histogram"),), 1, True, buckets, width)
     return Reducer.of(kernel).described(label, maxBuckets=max_buckets, minBucketWidth=min_bucket_width)
+
+
+@registry.implements("Reducer.autoHistogram")
+def auto_histogram(
+    max_buckets: int | None = None,
+    min_bucket_width: float | None = None,
+    max_raw: int | None = None,  # noqa: ARG001 -- every value is kept until the buckets are known
+    cumulative: bool = False,
+) -> Reducer:
+    """The same as an array."""
+    label = "Reducer.autoHistogram"
+    buckets, width = bucket_count(label, max_buckets), least_width(label, min_bucket_width)
+    return Reducer.of(AutoHistogram(label, (Output("histogram"),), 1, True, buckets, width, cumulative))
+
+
+@registry.implements("Reducer.fixedHistogram")
+def fixed(min: float, max: float, steps: int, cumulative: bool = False) -> Reducer:
+    """Weights by equal steps from min to max, as an array."""
+    made = Reducer.of(fixed_histogram(min, max, steps, cumulative=cumulative))
+    return made.described("Reducer.fixedHistogram", min=min, max=max, steps=steps, cumulative=cumulative or None)
+
+
+@registry.implements("Reducer.linearRegression")
+def regression(num_x: int, num_y: int = 1) -> Reducer:
+    """Least squares with several predictors and responses."""
+    made = Reducer.of(linear_regression(num_x, num_y))
+    return made.described("Reducer.linearRegression", numX=num_x, numY=num_y)
+
+
+@registry.implements("Reducer.disaggregate")
+def disaggregate(reducer: Reducer, axis: int | None = None) -> Reducer:
+    """The members of lists, dictionaries and arrays, one by one."""
+    if axis is not None:
+        raise invalid("Reducer.disaggregate with the argument 'axis' is not emulated.")
+    return disaggregated(reducer)
 
 
 @registry.implements("Reducer.toList")
