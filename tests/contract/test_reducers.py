@@ -158,7 +158,7 @@ def test_arrays_are_reduced_along_axes(evaluate, expression, expected):
     [
         (lambda ee: ee.Array([1, 2]).reduce(ee.Reducer.minMax(), [0]), "'fieldAxis' is required"),
         (lambda ee: ee.Array([1, 2]).reduce(ee.Reducer.sum(), [1]), "Axis 1"),
-        (lambda ee: ee.Array([1, 2]).reduce(ee.Reducer.toList(), [0]), "Reducer.toList"),
+        (lambda ee: ee.Array([1, 2]).reduce(ee.Reducer.toList(), [0]), "must be a number"),
         (lambda ee: ee.Array([[1, 2]]).reduce(ee.Reducer.linearFit(), [1], 0), "Need 2 inputs"),
         (lambda ee: ee.Array([1, 2]).accum(0, ee.Reducer.minMax()), "one output"),
     ],
