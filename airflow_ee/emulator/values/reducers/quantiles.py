@@ -38,8 +38,7 @@ class Quantiles(Kernel):
         if not len(column):
             return [None] * len(self.shares)
         values, weights = column.numbers(self.label), column.weight(weighted=weighted)
-        order = np.argsort(values, kind="stable")
-        return [float(each[0]) for each in between(values[order][:, None], weights[order][:, None], self.shares)]
+        return [float(each[0]) for each in between(*by_value(values[:, None], weights[:, None]), self.shares)]
 
     def on_layers(self, inputs: Sequence[Layers], *, weighted: bool) -> list[Pixels]:
         """One number for each share, at every pixel."""
@@ -78,8 +77,13 @@ def between(ordered: Numbers, weights: Numbers, shares: Sequence[float]) -> Iter
 def weighed(layers: Layers, shares: Sequence[float]) -> Iterator[Numbers]:
     """Quantiles where the masks are fractions."""
     values, weights = stacked([layer.values for layer in layers]), weights_of(layers, weighted=True)
-    order = np.argsort(np.where(weights > 0, values, np.inf), axis=0, kind="stable")
-    return between(np.take_along_axis(values, order, 0), np.take_along_axis(weights, order, 0), shares)
+    return between(*by_value(values, weights), shares)
+
+
+def by_value(values: Numbers, weights: Numbers) -> tuple[Numbers, Numbers]:
+    """Both in the order of the values, those without weight last. Of equals the lighter comes first, whatever was first before."""
+    order = np.lexsort((weights, np.where(weights > 0, values, np.inf)), axis=0)
+    return np.take_along_axis(values, order, 0), np.take_along_axis(weights, order, 0)
 
 
 def ranked(layers: Layers, valid: Sequence[NDArray[np.bool_]], shares: Sequence[float]) -> Iterator[Numbers]:
@@ -188,8 +192,7 @@ class IntervalMean(Kernel):
         return [Pixels(np.where(known, self._mean(values, weights), 0.0), known)]
 
     def _mean(self, values: Numbers, weights: Numbers) -> Numbers:
-        order = np.argsort(np.where(weights > 0, values, np.inf), axis=0, kind="stable")
-        ordered, heavy = np.take_along_axis(values, order, 0), np.take_along_axis(weights, order, 0)
+        ordered, heavy = by_value(values, weights)
         start, end = between(ordered, heavy, (self.low, self.high))
         reach = _ROUNDING * np.maximum(np.abs(start), np.abs(end))
         used = np.where((ordered >= start - reach) & (ordered <= end + reach), heavy, 0.0)
