@@ -140,3 +140,36 @@ def test_arithmetic_drops_properties_and_selection_keeps_them(evaluate):
         lambda ee: image(ee).add(1), lambda ee: image(ee).gt(1), lambda ee: image(ee).normalizedDifference(),
     ):  # fmt: skip
         assert evaluate(lambda ee, drops=drops: ee.Image(drops(ee)).get("who")) is None
+
+
+def test_a_clipped_image_shows_its_window_and_its_footprint(evaluate):
+    shown = evaluate(
+        lambda ee: (
+            ee.Image("MODIS/061/MOD13Q1/2020_06_09")
+            .select("NDVI")
+            .reproject("EPSG:4326", None, 250)
+            .clip(ee.Geometry.Rectangle([11.0, 46.0, 11.1, 46.05], "EPSG:4326", False))
+        )
+    )
+    (band,) = shown["bands"]
+    step = band["crs_transform"][0]
+    assert step == 250 / 111319.49079327358
+    assert band["crs_transform"] == [step, 0, 0, 0, -step, 0]
+    assert band["origin"] == [int(11.0 // step), int(-46.05 // step)]
+    assert band["dimensions"] == [-int(-11.1 // step) - int(11.0 // step), -int(46.0 // step) - int(-46.05 // step)]
+    footprint = shown["properties"]["system:footprint"]
+    assert footprint["type"] == "Polygon"
+    assert sorted(map(tuple, footprint["coordinates"][0]))[0] == (11, 46)
+    compared = evaluate(
+        lambda ee: (
+            ee.Image("MODIS/061/MOD13Q1/2020_06_09")
+            .select("NDVI")
+            .reproject("EPSG:4326", None, 250)
+            .clip(ee.Geometry.Rectangle([11.0, 46.0, 11.1, 46.05], "EPSG:4326", False))
+            .lte(4000)
+        )
+    )
+    assert {key: compared["bands"][0][key] for key in ("origin", "dimensions")} == {
+        key: band[key] for key in ("origin", "dimensions")
+    }
+    assert "properties" not in compared

@@ -74,7 +74,7 @@ def clip(input: Image, geometry: Any) -> Image:
     """Masked where the pixel's centre is outside of the geometry, or where a line or point does not touch the pixel."""
     shape: Geometry = as_geometry(geometry)
     clipped = input.each(lambda band: _cut(band, Masked(band.node, lambda grid: inside(shape, grid)), shape))
-    return replace(clipped, footprint=shape)
+    return replace(clipped, footprint=shape, properties={**input.properties, "system:footprint": shape})
 
 
 @registry.implements("Image.clipToCollection")
