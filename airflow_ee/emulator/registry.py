@@ -27,7 +27,9 @@ class _Entry:
         self.session_argument = next((name for name, hint in hints.items() if _is_session(hint)), None)
         self.python_names = {camel(name): name for name in self.signature.parameters if name != self.session_argument}
         self.promotions = {
-            name: (_promotion(hint, promotions), _optional(hint)) for name, hint in hints.items() if name != "return"
+            name: (_promotion(hint, promotions), _optional(hint, self.signature.parameters[name]))
+            for name, hint in hints.items()
+            if name != "return"
         }
 
 
@@ -144,8 +146,9 @@ def _is_session(hint: Any) -> bool:
     return getattr(hint, "__name__", "") == "Session"
 
 
-def _optional(hint: Any) -> bool:
-    return hint is Any or NoneType in get_args(hint)
+def _optional(hint: Any, parameter: inspect.Parameter) -> bool:
+    """Whether null may be given: not for what must be given."""
+    return NoneType in get_args(hint) or (hint is Any and parameter.default is not inspect.Parameter.empty)
 
 
 def _promotion(hint: Any, promotions: Mapping[type, Promotion]) -> Promotion:

@@ -74,6 +74,7 @@ VALUES = [
     (lambda ee: ee.Array([[1], [2]]).matrixToDiag(), [[1, 0], [0, 2]]),
     (lambda ee: ee.Array([[4, 0], [0, 2]]).matrixInverse(), [[0.25, 0], [0, 0.5]]),
     (lambda ee: ee.Array([[5, 0], [0, 9]]).eigen(), [[9, 0, 1], [5, 1, 0]]),
+    (lambda ee: ee.Array([[0, -3], [-3, 8]]).eigen().round(), [[9, 0, -1], [-1, -1, 0]]),
     (lambda ee: ee.Array([1, 2, 3]).accum(0), [1, 3, 6]),
     (lambda ee: ee.Array(M).accum(1, ee.Reducer.max()), M),
     (lambda ee: ee.Array([3, 1, 2]).accum(0, ee.Reducer.min()), [3, 1, 1]),
@@ -106,7 +107,8 @@ REFUSED = [
     (lambda ee: ee.Array([[1, 2], [2, 4]]).matrixInverse(), "singular"),
     (lambda ee: ee.Array(M).matrixDeterminant(), "square"),
     (lambda ee: ee.Array([[1, 2], [0, 1]]).matrixCholeskyDecomposition(), "symmetric"),
-    (lambda ee: ee.Array([[0, 1], [1, 0]]).eigen(), "eigenvectors"),
+    (lambda ee: ee.Array([[0, 1], [2, 0]]).eigen(), "symmetric"),
+    (lambda ee: ee.Array([[0, 0], [0, 0]]).eigen(), "not zero"),
     (lambda ee: ee.Array([[1, 2], [3, 4]]).matrixSingularValueDecomposition(), "not emulated"),
     (lambda ee: ee.Array(M).reduce(ee.Reducer.minMax(), [0]), "fieldAxis"),
     (lambda ee: ee.Array(M).reduce(ee.Reducer.toList(), [0]), "must be a number"),
@@ -192,6 +194,17 @@ def test_reductions_are_those_of_numpy(values):
         np.testing.assert_array_equal(run("accum", array=Array(values), axis=axis).values, values.cumsum(axis=axis))
     everything = run("reduce", array=Array(values), reducer=reducer, axes=list(range(values.ndim)))
     assert everything.values.item() == values.sum()
+
+
+@given(squares)
+def test_eigenvectors_make_the_matrix_again(values):
+    symmetric = values + values.T
+    if not symmetric.any():
+        return
+    rows = run("eigen", input=Array(symmetric)).values
+    own, vectors = rows[:, 0], rows[:, 1:]
+    np.testing.assert_allclose(own, np.linalg.eigvalsh(symmetric)[::-1], atol=1e-8)
+    np.testing.assert_allclose(vectors.T @ np.diag(own) @ vectors, symmetric, atol=1e-8)
 
 
 @given(squares)

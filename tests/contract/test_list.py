@@ -12,7 +12,7 @@ VALUES = [
     (lambda ee: ee.List([4, "x"]).getString(1), "x"),
     (lambda ee: ee.List([4, "x"]).getNumber(0), 4),
     (lambda ee: ee.List([ee.Array([1, 2])]).getArray(0), [1, 2]),
-    (lambda ee: ee.List([1]).add(None), [1, None]),
+    (lambda ee: ee.List([1, None]).add(2), [1, None, 2]),
     (lambda ee: ee.List([1]).add([2]), [1, [2]]),
     (lambda ee: ee.List([1]).cat([2, [3]]), [1, 2, [3]]),
     (lambda ee: ee.List([1, 2]).insert(0, "a"), ["a", 1, 2]),
@@ -76,6 +76,8 @@ VALUES = [
     (lambda ee: ee.List([1]).shuffle(), [1]),
 ]
 REFUSED = [
+    (lambda ee: ee.List([1]).add(None), "'element' is required and may not be null"),
+    (lambda ee: ee.List([1]).iterate(lambda n, sum: ee.Number(n).add(sum), None), "'first' is required"),
     (lambda ee: ee.List([1, 2]).get(2), "List index must be between 0 and 1, or -1 and -2"),
     (lambda ee: ee.List([]).get(0), "List.get"),
     (lambda ee: ee.List([1]).getString(0), "Cannot convert Number to String"),

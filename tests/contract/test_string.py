@@ -98,7 +98,7 @@ plain = st.recursive(
 )
 
 
-@given(plain)
+@given(st.lists(plain))
 def test_decoding_inverts_encoding(value):
     text = registry.call("String.encodeJSON", {"object": value})
     assert registry.call("String.decodeJSON", {"string": text}) == value == json.loads(text)

@@ -81,8 +81,6 @@ def get_geometry(dictionary: dict[str, Any], key: str) -> Geometry:
 @registry.implements("Dictionary.set")
 def set_entry(dictionary: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     """One entry more."""
-    if value is None:
-        raise invalid("Dictionary.set: Parameter 'value' is required and may not be null.")
     return {**dictionary, key: value}
 
 

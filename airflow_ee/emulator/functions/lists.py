@@ -63,7 +63,7 @@ def get_geometry(list: Items, index: int) -> Geometry:
 
 
 @registry.implements("List.add")
-def add_item(list: Items, element: Any = None) -> Items:
+def add_item(list: Items, element: Any) -> Items:
     """One item more."""
     return [*list, element]
 
@@ -75,14 +75,14 @@ def cat_lists(list: Items, other: Items) -> Items:
 
 
 @registry.implements("List.insert")
-def insert_item(list: Items, index: int, element: Any = None) -> Items:
+def insert_item(list: Items, index: int, element: Any) -> Items:
     """One item more, before another."""
     at = place("List.insert", list, index, end=True)
     return [*list[:at], element, *list[at:]]
 
 
 @registry.implements("List.set")
-def set_item(list: Items, index: int, element: Any = None) -> Items:
+def set_item(list: Items, index: int, element: Any) -> Items:
     """One item replaced."""
     at = place("List.set", list, index)
     return [*list[:at], element, *list[at + 1 :]]
@@ -115,7 +115,7 @@ def splice(list: Items, start: int, count: int, other: Items | None = None) -> I
 
 
 @registry.implements("List.contains")
-def contains(list: Items, element: Any = None) -> bool:
+def contains(list: Items, element: Any) -> bool:
     """Whether an item is there."""
     return position(list, element) >= 0
 
@@ -133,13 +133,13 @@ def equals(list: Items, other: Items) -> bool:
 
 
 @registry.implements("List.frequency")
-def frequency(list: Items, element: Any = None) -> int:
+def frequency(list: Items, element: Any) -> int:
     """How often an item is there."""
     return sum(same(each, element) for each in list)
 
 
 @registry.implements("List.indexOf")
-def index_of(list: Items, element: Any = None) -> int:
+def index_of(list: Items, element: Any) -> int:
     """Where an item is first, or -1."""
     return position(list, element)
 
@@ -161,7 +161,7 @@ def _runs(items: Items, target: Items) -> Items:
 
 
 @registry.implements("List.remove")
-def remove_item(list: Items, element: Any = None) -> Items:
+def remove_item(list: Items, element: Any) -> Items:
     """Without the first of an item."""
     at = position(list, element)
     return list if at < 0 else [*list[:at], *list[at + 1 :]]
@@ -174,14 +174,14 @@ def remove_all(list: Items, other: Items) -> Items:
 
 
 @registry.implements("List.replace")
-def replace_item(list: Items, oldval: Any = None, newval: Any = None) -> Items:
+def replace_item(list: Items, oldval: Any, newval: Any) -> Items:
     """The first of an item replaced."""
     at = position(list, oldval)
     return list if at < 0 else [*list[:at], newval, *list[at + 1 :]]
 
 
 @registry.implements("List.replaceAll")
-def replace_all(list: Items, oldval: Any = None, newval: Any = None) -> Items:
+def replace_all(list: Items, oldval: Any, newval: Any) -> Items:
     """Every such item replaced."""
     return [newval if same(each, oldval) else each for each in list]
 

@@ -11,6 +11,10 @@ from airflow_ee.emulator.functions.arrays import alike, number
 from airflow_ee.emulator.functions.elementwise import Values
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.values.array import Array
+from airflow_ee.emulator.values.eigen import eigen
+
+_SYMMETRIC = 1e-8
+"""How much of the greatest number two that mirror each other may differ."""
 
 
 def matrix(function: str, array: Array, *, square: bool = False) -> Values:
@@ -135,14 +139,11 @@ def lu(array: Array) -> dict[str, Any]:
 
 
 @registry.implements("Array.eigen")
-def eigen(input: Array) -> Array:
-    """Eigenvalues, the greatest first, each before its vector; of diagonal matrices, whose vectors have no free sign."""
+def eigen_rows(input: Array) -> Array:
+    """Eigenvalues of a symmetric matrix, the greatest first, each before its vector."""
     values = matrix("Array.eigen", input, square=True)
-    own = np.diagonal(values)
-    if not np.array_equal(values, np.diag(own)) or len(set(own.tolist())) < len(own):
-        raise invalid(
-            "Array.eigen: the signs and order of eigenvectors are not documented, so only those of diagonal "
-            "matrices with different eigenvalues are emulated."
-        )
-    order = np.argsort(-own)
-    return Array(np.column_stack([own[order], np.eye(len(own))[order]]))
+    largest = float(np.abs(values).max(initial=0.0))
+    if not largest or not np.isfinite(largest) or np.abs(values - values.T).max() > _SYMMETRIC * largest:
+        raise invalid("Array.eigen: only symmetric matrices that are not zero are emulated.")
+    own, vectors = eigen(values)
+    return Array(np.column_stack([own, vectors]))

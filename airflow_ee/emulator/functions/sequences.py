@@ -55,7 +55,7 @@ def _numbers(start: float, step: float, number: int) -> Items:
 
 
 @registry.implements("List.repeat")
-def repeat(value: Any = None, count: int = 0) -> Items:
+def repeat(value: Any, count: int) -> Items:
     """The same item again and again."""
     if not 0 <= count <= MAX_LIST:
         raise invalid(f"List.repeat: 'count' must be from 0 to {MAX_LIST}, got {count}.")
@@ -74,7 +74,7 @@ def map_list(list: Items, base_algorithm: Algorithm, drop_nulls: bool = False) -
 
 
 @registry.implements("List.iterate")
-def iterate_list(list: Items, function: Algorithm, first: Any = None) -> Any:
+def iterate_list(list: Items, function: Algorithm, first: Any) -> Any:
     """A function of each item and of its own result before."""
     result = first
     for each in list:
