@@ -1,26 +1,46 @@
-"""Filters as values: each knows whether an element matches, and where and when nothing can."""
+"""Filters as values: each knows whether an element matches, whether two elements do, and where and when nothing can."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_ee.emulator.pixels.crs import WGS84
 from airflow_ee.emulator.pixels.grid import Bounds
 from airflow_ee.emulator.values.dates import Date, DateRange
-from airflow_ee.emulator.values.element import geometry_of
+from airflow_ee.emulator.values.element import field_of
 from airflow_ee.emulator.values.geometry import Geometry
 
 Test = Callable[[Any, Any], bool]
+Measure = Callable[[Any, Any], float | None]
+
+OWN_GEOMETRY = (".geo", ".all", "system:footprint")
 
 
 class FilterValue:
     """Lets everything pass; the others narrow it."""
 
-    def matches(self, element: Any) -> bool:  # noqa: ARG002 -- nothing is refused
+    def matches(self, element: Any) -> bool:
         """Whether the element stays."""
+        return self.joins(element, element)
+
+    def joins(self, left: Any, right: Any) -> bool:  # noqa: ARG002 -- nothing is refused
+        """Whether an element of a primary collection belongs to one of a secondary collection."""
         return True
+
+    def measure(self, left: Any, right: Any) -> float | None:  # noqa: ARG002 -- most filters measure nothing
+        """How far two elements that match are apart, where the filter says so."""
+        return None
+
+    @property
+    def measures(self) -> bool:
+        """Whether there is a measure."""
+        return False
+
+    def equal_fields(self) -> tuple[str, str] | None:
+        """Fields of either side that must be equal, where there are some."""
+        return None
 
     def window(self) -> DateRange | None:
         """An interval outside of which nothing can match."""
@@ -32,76 +52,109 @@ class FilterValue:
 
     def as_value(self) -> dict[str, Any]:
         """How ``getInfo`` shows the filter."""
-        return {"type": "Filter"}
+        return {"type": "Filter.always"}
 
 
 @dataclass(frozen=True, slots=True)
 class Never(FilterValue):
     """Lets nothing pass."""
 
-    def matches(self, element: Any) -> bool:  # noqa: ARG002 -- everything is refused
+    def joins(self, left: Any, right: Any) -> bool:  # noqa: ARG002 -- everything is refused
         """No."""
         return False
+
+    def as_value(self) -> dict[str, Any]:
+        """How ``getInfo`` shows the filter."""
+        return {"type": "Filter.never"}
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One side of a comparison: a field of an element, or a value."""
+
+    field: str | None = None
+    value: Any = None
+
+    def of(self, element: Any) -> Any:
+        """The operand for an element; dates are the milliseconds that properties hold."""
+        found = self.value if self.field is None else field_of(element, self.field)
+        return found.milliseconds if isinstance(found, Date) else found
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison(FilterValue):
+    """Two operands and a test of them. What is missing passes no test."""
+
+    name: str
+    left: Operand
+    right: Operand
+    test: Test
+    meter: Measure | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def joins(self, left: Any, right: Any) -> bool:
+        """The left operand of the one element against the right operand of the other."""
+        one, other = self.left.of(left), self.right.of(right)
+        return one is not None and other is not None and bool(self.test(one, other))
+
+    def measure(self, left: Any, right: Any) -> float | None:
+        """The difference, or the distance."""
+        return None if self.meter is None else self.meter(self.left.of(left), self.right.of(right))
+
+    @property
+    def measures(self) -> bool:
+        """Whether there is a measure."""
+        return self.meter is not None
+
+    def equal_fields(self) -> tuple[str, str] | None:
+        """The two fields, where they must be equal."""
+        if self.name != "Filter.eq" or self.left.field is None or self.right.field is None:
+            return None
+        return self.left.field, self.right.field
+
+    def window(self) -> DateRange | None:
+        """The interval, where it is about the element's start."""
+        about_start = self.name == "Filter.dateRangeContains" and self.right.field == "system:time_start"
+        return self.left.value if about_start and isinstance(self.left.value, DateRange) else None
+
+    def region(self) -> Bounds | None:
+        """The bounds of the geometry that the element's own has to meet."""
+        if self.name not in _MEETING:
+            return None
+        own, other = (self.left, self.right) if self.right.field is None else (self.right, self.left)
+        if own.field not in OWN_GEOMETRY or not isinstance(other.value, Geometry) or other.value.shape.is_empty:
+            return None
+        return other.value.bounds_in(WGS84)
+
+    def as_value(self) -> dict[str, Any]:
+        """How ``getInfo`` shows the filter."""
+        sides = {
+            "leftField": self.left.field,
+            "leftValue": self.left.value,
+            "rightField": self.right.field,
+            "rightValue": self.right.value,
+        }
+        return {"type": self.name, **self.options, **{key: each for key, each in sides.items() if each is not None}}
+
+
+_MEETING = ("Filter.intersects", "Filter.contains", "Filter.isContained")
 
 
 @dataclass(frozen=True, slots=True)
 class PropertyTest(FilterValue):
-    """A property against a value, on whichever side each of them stands."""
+    """A test of an element alone."""
 
-    field: str
-    value: Any
-    test: Test
-    value_on_the_left: bool = False
-    passes_missing: bool = False
+    name: str
+    test: Callable[[Any], bool]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
-    def matches(self, element: Any) -> bool:
-        """Elements without the property do not match, unless the test is for that."""
-        found = element.properties.get(self.field)
-        if found is None:
-            return self.passes_missing
-        try:
-            return bool(self.test(self.value, found) if self.value_on_the_left else self.test(found, self.value))
-        except TypeError:
-            return False
+    def joins(self, left: Any, right: Any) -> bool:  # noqa: ARG002 -- only the primary element counts
+        """Whether the element of the primary collection passes."""
+        return self.test(left)
 
-
-@dataclass(frozen=True, slots=True)
-class During(FilterValue):
-    """An instant of the element within an interval."""
-
-    field: str
-    interval: DateRange
-
-    def matches(self, element: Any) -> bool:
-        """Elements without the instant do not match."""
-        found = element.properties.get(self.field)
-        return found is not None and Date.of(found) in self.interval
-
-    def window(self) -> DateRange | None:
-        """The interval, where it is about the element's start."""
-        return self.interval if self.field == "system:time_start" else None
-
-
-@dataclass(frozen=True, slots=True)
-class Spatial(FilterValue):
-    """The element's shape against another."""
-
-    geometry: Geometry
-    relation: str
-
-    def matches(self, element: Any) -> bool:
-        """Compared in longitude and latitude."""
-        own = geometry_of(element)
-        if own is None:
-            return False
-        mine, other = own.in_crs(WGS84), self.geometry.in_crs(WGS84)
-        if self.relation == "intersects":
-            return bool(mine.intersects(other))
-        return bool(mine.within(other) if self.relation == "within" else mine.contains(other))
-
-    def region(self) -> Bounds | None:
-        """The other shape's bounds."""
-        return self.geometry.bounds_in(WGS84)
+    def as_value(self) -> dict[str, Any]:
+        """How ``getInfo`` shows the filter."""
+        return {"type": self.name, **self.options}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +163,13 @@ class Every(FilterValue):
 
     filters: Sequence[FilterValue]
 
-    def matches(self, element: Any) -> bool:
+    def joins(self, left: Any, right: Any) -> bool:
         """None refuses."""
-        return all(each.matches(element) for each in self.filters)
+        return all(each.joins(left, right) for each in self.filters)
+
+    def equal_fields(self) -> tuple[str, str] | None:
+        """Those of the first filter that has some."""
+        return next((fields for fields in (each.equal_fields() for each in self.filters) if fields), None)
 
     def window(self) -> DateRange | None:
         """What the intervals have in common."""
@@ -125,6 +182,10 @@ class Every(FilterValue):
         """The first region: the others only make it narrower."""
         return next((region for region in (each.region() for each in self.filters) if region is not None), None)
 
+    def as_value(self) -> dict[str, Any]:
+        """How ``getInfo`` shows the filter."""
+        return {"type": "Filter.and", "filters": list(self.filters)}
+
 
 @dataclass(frozen=True, slots=True)
 class Either(FilterValue):
@@ -132,9 +193,9 @@ class Either(FilterValue):
 
     filters: Sequence[FilterValue]
 
-    def matches(self, element: Any) -> bool:
+    def joins(self, left: Any, right: Any) -> bool:
         """One lets pass."""
-        return any(each.matches(element) for each in self.filters)
+        return any(each.joins(left, right) for each in self.filters)
 
     def window(self) -> DateRange | None:
         """From the first start to the last end, if every one has an interval."""
@@ -144,6 +205,10 @@ class Either(FilterValue):
             return None
         return DateRange(min(window.start for window in known), max(window.end for window in known))
 
+    def as_value(self) -> dict[str, Any]:
+        """How ``getInfo`` shows the filter."""
+        return {"type": "Filter.or", "filters": list(self.filters)}
+
 
 @dataclass(frozen=True, slots=True)
 class Opposite(FilterValue):
@@ -151,28 +216,36 @@ class Opposite(FilterValue):
 
     filter: FilterValue
 
-    def matches(self, element: Any) -> bool:
+    def joins(self, left: Any, right: Any) -> bool:
         """Turned round."""
-        return not self.filter.matches(element)
+        return not self.filter.joins(left, right)
+
+    def as_value(self) -> dict[str, Any]:
+        """How ``getInfo`` shows the filter."""
+        return {"type": "Filter.not", "filter": self.filter}
 
 
 @dataclass(frozen=True, slots=True)
 class Calendar(FilterValue):
-    """A field of the element's start within a range, which may wrap round the year's end."""
+    """A field of the element's start within a range, which may wrap round the end of its cycle."""
 
     start: int
     end: int
     field: str
 
-    def matches(self, element: Any) -> bool:
+    def joins(self, left: Any, right: Any) -> bool:  # noqa: ARG002 -- only the primary element counts
         """Elements without a start do not match."""
-        found = element.properties.get("system:time_start")
+        found = left.properties.get("system:time_start")
         if found is None:
             return False
         value = calendar_field(Date.of(found), self.field)
         if self.end < self.start:
             return value >= self.start or value <= self.end
         return self.start <= value <= self.end
+
+    def as_value(self) -> dict[str, Any]:
+        """How ``getInfo`` shows the filter."""
+        return {"type": "Filter.calendarRange", "start": self.start, "end": self.end, "field": self.field}
 
 
 _FIELDS: dict[str, Callable[[Date], int]] = {

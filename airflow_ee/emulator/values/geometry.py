@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
-from math import ceil
 from typing import Any
 
 import numpy as np
-import pyproj
 import shapely
 import shapely.geometry
 from numpy.typing import NDArray
@@ -18,21 +15,24 @@ from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.pixels.crs import WGS84, Crs, convert
+from airflow_ee.emulator.pixels.crs import WGS84, Crs, convert, parse_crs
 from airflow_ee.emulator.pixels.grid import Bounds
+from airflow_ee.emulator.values.sphere import EARTH_RADIUS, drawn
 
 EDGE_SEGMENT_METRES = 5000.0
 """A great-circle edge is drawn with steps this long: the chord is then half a metre off at most."""
 
+MOST_EDGE_SEGMENTS = 256
+
 EDGE_SEGMENTS = 64
 """Steps along the longest side of a shape when it is bent into another system."""
 
-_GEOD = pyproj.Geod(ellps="WGS84")
+Bend = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Geometry:
-    """A shape in a coordinate system.
+    """A shape in a coordinate system. Its vertices stay as they were given.
 
     >>> Geometry.of_json({"type": "Point", "coordinates": [11, 46]}).bounds_in(WGS84)
     (11.0, 46.0, 11.0, 46.0)
@@ -42,19 +42,34 @@ class Geometry:
     crs: Crs = WGS84
     geodesic: bool = False
     """Whether edges are great circles rather than straight lines in the coordinate system."""
+    even_odd: bool = True
+    """Whether it does not matter which way round the rings go; else the inside is on their left."""
+    unbounded: bool = False
+    """Whether it is everywhere, as an image without a footprint is."""
 
     @classmethod
     def of_json(cls, geojson: Mapping[str, Any]) -> Geometry:
-        """A geometry from GeoJSON, possibly with the ``crs`` and ``geodesic`` members that Earth Engine writes."""
+        """A geometry from GeoJSON, possibly with the members that Earth Engine adds: ``crs``, ``geodesic``, ``evenOdd``."""
         try:
-            shape = shapely.geometry.shape(dict(geojson))
+            shape = shapely.force_2d(shapely.geometry.shape(dict(geojson)))
         except (ShapelyError, KeyError, TypeError, ValueError, AttributeError, IndexError) as problem:
             raise invalid(f"Invalid GeoJSON geometry: {problem}.") from None
         code = (geojson.get("crs") or {}).get("properties", {}).get("name")
-        return cls(shape, Crs(code) if code else WGS84, bool(geojson.get("geodesic", False)))
+        crs = parse_crs(code) if code else WGS84
+        return cls(shape, crs, bool(geojson.get("geodesic", False)), bool(geojson.get("evenOdd", True)))
+
+    @property
+    def has_edges(self) -> bool:
+        """Whether there is anything between vertices."""
+        return any(part.geom_type not in ("Point", "MultiPoint") for part in shapely.get_parts(self.shape))
+
+    @property
+    def is_polygonal(self) -> bool:
+        """Whether some of it has an inside."""
+        return bool(polygons(self.shape))
 
     def in_crs(self, crs: Crs) -> BaseGeometry:
-        """The shape in another system, its edges bent as they should be."""
+        """The shape in another system, its edges bent as they should be, its inside as its rule says."""
         return _shape_in(self, crs)
 
     def bounds_in(self, crs: Crs) -> Bounds:
@@ -77,8 +92,10 @@ class Geometry:
         shown: dict[str, Any] = _plain(shapely.geometry.mapping(self.shape))
         if self.crs != WGS84:
             shown["crs"] = {"type": "name", "properties": {"name": self.crs.text}}
-        if not self.geodesic and shown["type"] not in ("Point", "MultiPoint"):
+        if not self.geodesic and self.has_edges:
             shown["geodesic"] = False
+        if not self.even_odd and self.is_polygonal:
+            shown["evenOdd"] = False
         return shown
 
 
@@ -86,7 +103,8 @@ class Geometry:
 def _shape_in(geometry: Geometry, crs: Crs) -> BaseGeometry:
     shape = geometry.shape
     if geometry.geodesic and geometry.crs.is_geographic:
-        shape = _along_great_circles(shape)
+        shape = reshaped(shape, great_circles)
+    shape = filled(shape, geometry.even_odd, geometry.crs)
     if crs == geometry.crs or shape.is_empty:
         return shape
     west, south, east, north = shape.bounds
@@ -104,28 +122,57 @@ def _shape_in(geometry: Geometry, crs: Crs) -> BaseGeometry:
     return bent
 
 
-def _along_great_circles(shape: BaseGeometry) -> BaseGeometry:
-    if isinstance(shape, shapely.Polygon):
-        rings = [_ring(ring.coords) for ring in shape.interiors]
-        return shapely.Polygon(_ring(shape.exterior.coords), rings)
-    if isinstance(shape, shapely.LineString):
-        return shapely.LineString(_ring(shape.coords))
-    if isinstance(shape, shapely.MultiPolygon | shapely.MultiLineString | shapely.GeometryCollection):
-        parts: list[Any] = [_along_great_circles(part) for part in shape.geoms]
+def great_circles(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A line in longitude and latitude with the vertices that show its edges as great circles."""
+    return drawn(coordinates, EDGE_SEGMENT_METRES / EARTH_RADIUS, MOST_EDGE_SEGMENTS)
+
+
+def filled(shape: BaseGeometry, even_odd: bool, crs: Crs) -> BaseGeometry:
+    """A shape whose polygons are sound: crossed rings by the even-odd rule, or the left of rings where that counts.
+
+    What is on the left of a clockwise ring is all the world but its inside.
+    """
+    shells = polygons(shape)
+    if not even_odd and any(not shell.exterior.is_ccw for shell in shells):
+        if not crs.is_geographic or len(shells) != len(shapely.get_parts(shape)):
+            raise invalid("Geometry: inside-out polygons are emulated in longitude and latitude only.")
+        world = shapely.box(-180.0, -90.0, 180.0, 90.0)
+        sides = [shell if shell.exterior.is_ccw else world.difference(sound(shell)) for shell in shells]
+        return shapely.union_all(sides)
+    return sound(shape)
+
+
+def sound(shape: BaseGeometry) -> BaseGeometry:
+    """A shape that can be computed with: valid parts, united."""
+    if shape.is_valid:
+        return shape
+    parts = [part if part.is_valid else shapely.make_valid(part) for part in shapely.get_parts(shape)]
+    return shapely.union_all(parts) if len(parts) > 1 else parts[0]
+
+
+def polygons(shape: BaseGeometry) -> list[shapely.Polygon]:
+    """The polygons that a shape is made of."""
+    parts = shapely.get_parts(shapely.get_parts(shape))
+    return [part for part in parts if isinstance(part, shapely.Polygon)]
+
+
+def reshaped(shape: BaseGeometry, bend: Bend) -> BaseGeometry:
+    """The same kind of shape with every place, line and ring changed."""
+    if isinstance(shape, shapely.Polygon) and not shape.is_empty:
+        rings = [bend(_points(ring)) for ring in shape.interiors]
+        return shapely.Polygon(bend(_points(shape.exterior)), rings)
+    if isinstance(shape, shapely.LineString) and not shape.is_empty:
+        return type(shape)(bend(_points(shape)))
+    if isinstance(shape, shapely.Point) and not shape.is_empty:
+        return shapely.Point(bend(_points(shape))[0])
+    if isinstance(shape, shapely.geometry.base.BaseMultipartGeometry):
+        parts: list[Any] = [reshaped(part, bend) for part in shape.geoms]
         return type(shape)(parts)
     return shape
 
 
-def _ring(coordinates: Any) -> list[tuple[float, float]]:
-    points = [(float(point[0]), float(point[1])) for point in coordinates]
-    drawn = points[:1]
-    for (x1, y1), (x2, y2) in pairwise(points):
-        # An edge along a meridian or half round the world keeps its straight form: they agree, or no circle is unique.
-        if x1 != x2 and abs(x2 - x1) < 180:
-            steps = min(256, ceil(_GEOD.line_length([x1, x2], [y1, y2]) / EDGE_SEGMENT_METRES))
-            drawn += [(float(x), float(y)) for x, y in _GEOD.npts(x1, y1, x2, y2, steps - 1)] if steps > 1 else []
-        drawn.append((x2, y2))
-    return drawn
+def _points(line: BaseGeometry) -> NDArray[np.float64]:
+    return shapely.get_coordinates(line)
 
 
 def _plain(value: Any) -> Any:
@@ -138,5 +185,6 @@ def _plain(value: Any) -> Any:
 
 
 def box(bounds: Bounds, crs: Crs = WGS84) -> Geometry:
-    """A rectangle with straight edges."""
-    return Geometry(shapely.box(*bounds), crs)
+    """A rectangle with straight edges, counter-clockwise from its lower left."""
+    west, south, east, north = bounds
+    return Geometry(shapely.Polygon([(west, south), (east, south), (east, north), (west, north)]), crs)
