@@ -1,17 +1,39 @@
-"""Collections: loading, filtering, mapping, ordering."""
+"""Collections: loading, filtering, mapping, ordering, and what their elements are together."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
 from typing import Any
 
+import shapely
+
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions.promote import Algorithm, as_element, geometry_of_collection, registry
+from airflow_ee.emulator.functions.geometry_measures import bounds as bounds_around
+from airflow_ee.emulator.functions.geometry_relations import margin_of
+from airflow_ee.emulator.functions.promote import (
+    Algorithm,
+    as_collection,
+    as_element,
+    geometry_of_collection,
+    registry,
+)
+from airflow_ee.emulator.pixels.grid import Projection
 from airflow_ee.emulator.session import Session
-from airflow_ee.emulator.values.element import Collection, Feature
+from airflow_ee.emulator.values.dates import Date
+from airflow_ee.emulator.values.element import (
+    INDEX,
+    Collection,
+    Feature,
+    columns_of,
+    field_of,
+    geometry_of,
+    index_of,
+    types_of,
+)
 from airflow_ee.emulator.values.filters import FilterValue
-from airflow_ee.emulator.values.geometry import Geometry
+from airflow_ee.emulator.values.geometry import Geometry, gathered
 from airflow_ee.emulator.values.image import Image
+from airflow_ee.emulator.values.planes import common_plane
 
 
 @registry.implements("ImageCollection.load")
@@ -22,9 +44,31 @@ def load(id: str, session: Session, version: int | None = None) -> Collection:  
 
 @registry.implements("Collection")
 def make_collection(features: Any) -> Collection:
-    """A collection of features."""
+    """A collection of elements, each of which keeps its index if it has one."""
+    if isinstance(features, Collection):
+        return features
     elements = features if isinstance(features, list) else [features]
-    return Collection([as_element(each) for each in elements])
+    made = [as_element(each) for each in elements]
+    of_features = all(isinstance(each, Feature) for each in made)
+    return Collection(
+        made,
+        of_images=bool(made) and all(isinstance(each, Image) for each in made),
+        columns=columns_of(made) if of_features else None,
+    )
+
+
+@registry.implements("Collection.fromColumns")
+def from_columns(columns: list[Any], property_names: list[Any], property_types: list[Any] | None = None) -> Collection:
+    """Features without geometry from the values of each property."""
+    if property_types is not None:
+        raise invalid("Collection.fromColumns: propertyTypes are not emulated.")
+    if len(columns) != len(property_names):
+        raise invalid(f"Collection.fromColumns: {len(columns)} columns for {len(property_names)} names.")
+    if len({len(column) for column in columns}) > 1:
+        raise invalid("Collection.fromColumns: All columns must have the same length.")
+    rows = zip(*columns, strict=True)
+    features = [Feature(None, dict(zip(map(str, property_names), row, strict=True))) for row in rows]
+    return Collection(features, columns=columns_of(features))
 
 
 @registry.implements("Collection.filter")
@@ -35,20 +79,19 @@ def filter_collection(collection: Collection, filter: FilterValue) -> Collection
 
 @registry.implements("Collection.map")
 def map_collection(collection: Collection, base_algorithm: Algorithm, drop_nulls: bool = False) -> Collection:
-    """A function of each element; the index of each is kept."""
+    """A function of each element; the index of each is kept where the result has none of its own."""
     mapped = [(each, base_algorithm(each)) for each in collection.elements]
-    kept = [(before, after) for before, after in mapped if after is not None or not drop_nulls]
-    return collection.of(_with_index(before, as_element(after)) for before, after in kept)
+    if not drop_nulls and any(after is None for _, after in mapped):
+        raise invalid("Collection.map: A mapped algorithm must not return null; use dropNulls.")
+    made = [_with_index(before, as_element(after)) for before, after in mapped if after is not None]
+    images = all(isinstance(each, Image) for each in made) if made else collection.of_images
+    return Collection(made, of_images=images, properties=collection.properties, id=collection.id)
 
 
 def _with_index(before: Any, after: Any) -> Any:
-    """A mapped element takes its source's index, and its id, as the service does."""
-    index = before.properties.get("system:index")
-    if isinstance(after, Image) and index is not None and after.properties.get("system:index") != index:
-        return after.with_properties({**after.properties, "system:index": index})
-    if isinstance(after, Feature) and after.id is None:
-        return replace(after, id=getattr(before, "id", None) or index)
-    return after
+    if after.properties.get(INDEX) is not None or before.properties.get(INDEX) is None:
+        return after
+    return after.with_properties({**after.properties, INDEX: before.properties[INDEX]})
 
 
 @registry.implements("Collection.size")
@@ -63,31 +106,43 @@ def first(collection: Collection) -> Any:
     return collection.elements[0] if collection.elements else None
 
 
+@registry.implements("Collection.cache")
+def cache(collection: Collection) -> Collection:
+    """The same collection."""
+    return collection
+
+
 @registry.implements("Collection.limit")
 def limit(
     collection: Collection, limit: int | None = None, key: str | None = None, ascending: bool = True
 ) -> Collection:
     """At most so many, after ordering by a property; elements without it come last."""
+    if limit is not None and limit < 0:
+        raise invalid(f"Collection.limit: The limit must not be negative, got {limit}.")
     elements = list(collection.elements)
     if key is not None:
-        known = [each for each in elements if _property(each, key) is not None]
-        missing = [each for each in elements if _property(each, key) is None]
-        elements = sorted(known, key=lambda each: _sortable(_property(each, key)), reverse=not ascending) + missing
-    return collection.of(elements if limit is None else elements[:limit])
+        elements = ordered(elements, key, ascending)
+    return collection.some_of(elements if limit is None else elements[:limit])
 
 
-def _property(element: Any, key: str) -> Any:
-    return element.properties.get(key)
+def ordered(elements: list[Any], key: str, ascending: bool) -> list[Any]:
+    """Elements by a property; those that have none come last, and equals stay in order."""
+    known = [each for each in elements if field_of(each, key) is not None]
+    missing = [each for each in elements if field_of(each, key) is None]
+    return sorted(known, key=lambda each: _sortable(field_of(each, key)), reverse=not ascending) + missing
 
 
 def _sortable(value: Any) -> tuple[bool, Any]:
     """Numbers before texts."""
-    return (isinstance(value, str), value if isinstance(value, int | float | str) else str(value))
+    plain = value.milliseconds if isinstance(value, Date) else value
+    return (isinstance(plain, str), plain if isinstance(plain, int | float | str) else str(plain))
 
 
 @registry.implements("Collection.toList")
 def to_list(collection: Collection, count: int, offset: int = 0) -> list[Any]:
     """Elements as a list."""
+    if count < 0 or offset < 0:
+        raise invalid("Collection.toList: count and offset must not be negative.")
     return list(collection.elements[offset : offset + count])
 
 
@@ -96,31 +151,49 @@ def merge(collection1: Collection, collection2: Collection) -> Collection:
     """Both, the indices prefixed with ``1_`` and ``2_``."""
     parts = [_prefixed(each, "1_") for each in collection1.elements]
     parts += [_prefixed(each, "2_") for each in collection2.elements]
-    return Collection(parts, of_images=collection1.of_images or collection2.of_images)
+    columns = {**collection1.columns, **collection2.columns}
+    return Collection(parts, of_images=collection1.of_images or collection2.of_images, columns=columns)
 
 
 def _prefixed(element: Any, prefix: str) -> Any:
-    index = element.properties.get("system:index", "0")
-    if isinstance(element, Image):
-        return element.with_properties({**element.properties, "system:index": f"{prefix}{index}"})
-    return replace(element, id=f"{prefix}{element.id or index}") if isinstance(element, Feature) else element
+    return element.with_properties({**element.properties, INDEX: f"{prefix}{index_of(element)}"})
 
 
 @registry.implements("Collection.flatten")
 def flatten(collection: Collection) -> Collection:
-    """The elements of collections of collections."""
+    """The elements of collections of collections, their indices after those of their collections."""
     elements: list[Any] = []
     for each in collection.elements:
         if not isinstance(each, Collection):
             raise invalid("Collection.flatten: every element must be a collection.")
-        elements += each.elements
+        elements += [_prefixed(inner, f"{index_of(each)}_") for inner in each.elements]
     return Collection(elements, of_images=bool(elements) and isinstance(elements[0], Image))
 
 
 @registry.implements("Collection.geometry")
-def geometry(collection: Collection, max_error: Any = None) -> Geometry:  # noqa: ARG001 -- shapes are exact
-    """All shapes in one."""
-    return geometry_of_collection(collection)
+def geometry(collection: Collection, max_error: Any = None) -> Geometry:  # noqa: ARG001 -- nothing is reprojected
+    """All shapes in one, nothing dissolved."""
+    return gathered([shape for each in collection.elements if (shape := geometry_of(each)) is not None])
+
+
+@registry.implements("Collection.bounds")
+def bounds(collection: Collection, max_error: Any = None, proj: Projection | None = None) -> Geometry:
+    """The box around all shapes."""
+    return bounds_around(geometry_of_collection(collection), max_error, proj)
+
+
+@registry.implements("Collection.union")
+def union(collection: Collection, max_error: Any = None) -> Collection:
+    """One feature with all shapes dissolved into one."""
+    shapes = [shape for each in collection.elements if (shape := geometry_of(each)) is not None]
+    if any(shape.unbounded for shape in shapes):
+        merged = next(shape for shape in shapes if shape.unbounded)
+    elif len(shapes) == 1:
+        merged = shapes[0]
+    else:
+        plane = common_plane(shapes, None, margin_of(max_error), "Collection.union")
+        merged = plane.back(shapely.union_all([plane.flat(shape) for shape in shapes]))
+    return Collection([Feature(merged, {INDEX: "union_result"})])
 
 
 @registry.implements("Collection.iterate")
@@ -138,5 +211,49 @@ def distinct(collection: Collection, properties: Any) -> Collection:
     names = properties if isinstance(properties, list) else [properties]
     seen: dict[tuple[str, ...], Any] = {}
     for each in collection.elements:
-        seen.setdefault(tuple(repr(_property(each, name)) for name in names), each)
-    return collection.of(seen.values())
+        seen.setdefault(tuple(_serialised(field_of(each, str(name))) for name in names), each)
+    return collection.some_of(seen.values())
+
+
+def _serialised(value: Any) -> str:
+    """A value as text that is equal for equal values."""
+    if isinstance(value, Geometry):
+        return json.dumps(value.as_value(), sort_keys=True)
+    if isinstance(value, Image | Feature | Collection):
+        raise invalid("Collection.distinct: properties that are elements are not emulated.")
+    return f"{types_of(value)[1:]} {value!r}"
+
+
+@registry.implements("Collection.remap")
+def remap(collection: Collection, lookup_in: list[Any], lookup_out: list[Any], column_name: str) -> Collection:
+    """A property's values by a table; elements with any other value go."""
+    if len(lookup_in) != len(lookup_out):
+        raise invalid(
+            f"Collection.remap: lookupIn ({len(lookup_in)}) and lookupOut ({len(lookup_out)}) must be of the same size."
+        )
+    if not all(isinstance(each, str | int) for each in lookup_in):
+        raise invalid("Collection.remap: lookupIn is restricted to strings and integers.")
+    table = {_serialised(key): int(result) for key, result in zip(lookup_in, lookup_out, strict=True)}
+    found = [(each, table.get(_serialised(_whole(field_of(each, column_name))))) for each in collection.elements]
+    return collection.of(
+        each.with_properties({**each.properties, column_name: result}) for each, result in found if result is not None
+    )
+
+
+def _whole(value: Any) -> Any:
+    """A whole double is the integer that it stands for."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+@registry.implements("ImageCollection.combine")
+def combine(primary: Collection, secondary: Collection, overwrite: bool = False) -> Collection:
+    """The images of the first collection with the bands of those of the same index in the second."""
+    others = {index_of(each): each for each in as_collection(secondary).elements}
+    pairs = [(each, others[index_of(each)]) for each in primary.elements if index_of(each) in others]
+    return primary.of(_combined(image, other, overwrite) for image, other in pairs)
+
+
+def _combined(image: Image, other: Image, overwrite: bool) -> Image:
+    from airflow_ee.emulator.functions.bands import add_bands
+
+    return add_bands(image, other, None, overwrite)

@@ -176,9 +176,7 @@ def simplify(feature: Element, max_error: Any, proj: Projection | None = None) -
 
 
 @registry.implements("Feature.cutLines")
-def cut_lines(
-    feature: Element, distances: list[Any], max_error: Any = None, proj: Projection | None = None
-) -> Feature:
+def cut_lines(feature: Element, distances: list[Any], max_error: Any = None, proj: Projection | None = None) -> Feature:
     """The feature's lines in pieces."""
     return _reshaped("Feature.cutLines", geometry_shapes.cut_lines)(feature, distances, max_error, proj)
 

@@ -10,10 +10,9 @@ from airflow_ee.emulator.functions import geometry_relations
 from airflow_ee.emulator.functions.filter_text import parse
 from airflow_ee.emulator.functions.promote import as_date_range, as_geometry, cannot, kind_of, registry
 from airflow_ee.emulator.values.dates import Date, DateRange
-from airflow_ee.emulator.values.element import field_of, types_of
+from airflow_ee.emulator.values.element import GEOMETRY_FIELDS, field_of, types_of
 from airflow_ee.emulator.values.filters import (
     CALENDAR_FIELDS,
-    OWN_GEOMETRY,
     Calendar,
     Comparison,
     Either,
@@ -33,9 +32,32 @@ DEFAULT_MARGIN = 0.1
 """Metres by which filters allow straight edges to be off, unless told otherwise."""
 
 TYPE_NAMES = frozenset(
-    ("Object", "Number", "Integer", "Float", "String", "Boolean", "List", "Dictionary", "Date", "DateRange")
-    + ("Geometry", "Point", "MultiPoint", "LineString", "LinearRing", "MultiLineString", "Polygon", "MultiPolygon")
-    + ("GeometryCollection", "Element", "Image", "Feature", "FeatureCollection", "ImageCollection")
+    (
+        "Object",
+        "Number",
+        "Integer",
+        "Float",
+        "String",
+        "Boolean",
+        "List",
+        "Dictionary",
+        "Date",
+        "DateRange",
+        "Geometry",
+        "Point",
+        "MultiPoint",
+        "LineString",
+        "LinearRing",
+        "MultiLineString",
+        "Polygon",
+        "MultiPolygon",
+        "GeometryCollection",
+        "Element",
+        "Image",
+        "Feature",
+        "FeatureCollection",
+        "ImageCollection",
+    )
 )
 
 
@@ -218,9 +240,10 @@ def _placed(operand: Operand) -> Operand:
 
 def _shape(value: Any) -> Geometry | None:
     try:
-        return as_geometry(value)
+        geometry: Geometry = as_geometry(value)
     except EmulatorError:  # a property that is no geometry meets none
         return None
+    return geometry
 
 
 _spatial("intersects", "intersects")
@@ -260,7 +283,7 @@ def within_distance(
 @registry.implements("Filter.area")
 def area(min: float, max: float, max_error: Any = None, geometry_selector: str | None = None) -> FilterValue:  # noqa: ARG001 -- exact
     """The element's area in square metres, both ends included."""
-    selector = geometry_selector or OWN_GEOMETRY[0]
+    selector = geometry_selector or GEOMETRY_FIELDS[0]
 
     def test(element: Any) -> bool:
         shape = _shape(field_of(element, selector))
@@ -272,7 +295,7 @@ def area(min: float, max: float, max_error: Any = None, geometry_selector: str |
 @registry.implements("Filter.hasGeometry")
 def has_geometry() -> FilterValue:
     """The element is somewhere."""
-    return PropertyTest("Filter.hasGeometry", lambda element: field_of(element, OWN_GEOMETRY[0]) is not None)
+    return PropertyTest("Filter.hasGeometry", lambda element: field_of(element, GEOMETRY_FIELDS[0]) is not None)
 
 
 @registry.implements("Filter.and")

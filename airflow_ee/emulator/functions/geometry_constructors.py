@@ -114,7 +114,9 @@ def _ring(coordinates: list[Any]) -> shapely.LinearRing:
 
 
 def _polygon(rings: list[Any]) -> shapely.Polygon:
-    shell, *holes = [_ring(ring) for ring in rings] or [None]
+    if not rings:
+        return shapely.Polygon()
+    shell, *holes = [_ring(ring) for ring in rings]
     return shapely.Polygon(shell, holes)
 
 

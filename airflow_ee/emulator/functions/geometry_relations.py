@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
+from shapely.ops import nearest_points
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.geometry_constructors import plain_crs
@@ -72,9 +73,7 @@ _SETS: dict[str, Callable[[BaseGeometry, BaseGeometry], BaseGeometry]] = {
 }
 
 
-def related(
-    name: str, left: Geometry, right: Geometry, max_error: Any = None, proj: Projection | None = None
-) -> bool:
+def related(name: str, left: Geometry, right: Geometry, max_error: Any = None, proj: Projection | None = None) -> bool:
     """Whether two geometries meet, or one lies within the other."""
     if left.shape.is_empty or right.shape.is_empty:
         return name == "Geometry.disjoint"
@@ -126,7 +125,7 @@ def nearest(
         raise invalid(f"{function}: an arbitrary point of an unbounded geometry is not emulated.")
     crs = crs_of(proj, function)
     if crs is not None:
-        one, other = shapely.ops.nearest_points(left.in_crs(crs), right.in_crs(crs))
+        one, other = nearest_points(left.in_crs(crs), right.in_crs(crs))
         return Geometry(one, crs, crs.is_geographic), Geometry(other, crs, crs.is_geographic)
     if related("Geometry.intersects", left, right, margin_of(max_error) or 1.0):
         shared = combined("Geometry.intersection", left, right, margin_of(max_error) or 1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from math import ceil, pi
 from typing import Any
 
@@ -17,7 +18,7 @@ from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.pixels.crs import WGS84, Crs
 from airflow_ee.emulator.pixels.grid import Projection
 from airflow_ee.emulator.values.element import Collection, Feature
-from airflow_ee.emulator.values.geometry import Geometry, box
+from airflow_ee.emulator.values.geometry import Geometry, box, filled, gathered
 from airflow_ee.emulator.values.measures import line_length, lines
 from airflow_ee.emulator.values.planes import Plane, common_plane, oriented, view_of
 from airflow_ee.emulator.values.redrawing import redrawn
@@ -43,6 +44,8 @@ def buffer(geometry: Geometry, distance: float, max_error: Any = None, proj: Pro
         return Geometry(_grown(geometry.in_crs(crs), distance, error), crs)
     if isinstance(geometry.shape, shapely.Point) and not geometry.shape.is_empty:
         return _disc(geometry, distance, error)
+    if distance > 0 and isinstance(geometry.shape, shapely.MultiPoint):
+        return dissolve(gathered([_disc(part, distance, error) for part in _parts(geometry)]))
     return _sphere_buffer(geometry, distance, error)
 
 
@@ -61,23 +64,26 @@ def _disc(geometry: Geometry, distance: float, error: float) -> Geometry:
 def _sphere_buffer(geometry: Geometry, distance: float, error: float) -> Geometry:
     """In a plane about the middle where distances from there are true, and nearly so from anywhere near."""
     view = view_of([geometry])
-    middle = np.zeros((1, 2)) if view is None else coordinates_of(view.centre[None, :])
-    local = Crs(f"+proj=aeqd +lat_0={middle[0, 1]} +lon_0={middle[0, 0]} +R={EARTH_RADIUS} +units=m")
-    dense = shapely.segmentize(geometry.in_crs(WGS84), 0.05) if view is not None else geometry.shape
-    flat = Geometry(dense, WGS84).in_crs(local)
-    if view is None or np.abs(shapely.get_coordinates(flat)).max() + abs(distance) > WIDEST_BUFFER * EARTH_RADIUS:
-        raise invalid("Geometry.buffer: buffers of shapes that reach further than 1000 km are not emulated.")
-    grown = Geometry(_grown(flat, distance, error), local)
-    return Geometry(oriented(_rounded(grown.in_crs(WGS84))), WGS84, geodesic=True)
+    if view is None:
+        raise invalid(_TOO_WIDE)
+    middle = coordinates_of(view.centre[None, :])[0]
+    local = Crs(f"+proj=aeqd +lat_0={middle[1]} +lon_0={middle[0]} +R={EARTH_RADIUS} +units=m")
+    flat = redrawn(geometry, local, False, error / 4)
+    if np.abs(shapely.get_coordinates(flat.shape)).max() + abs(distance) > WIDEST_BUFFER * EARTH_RADIUS:
+        raise invalid(_TOO_WIDE)
+    grown = _grown(filled(flat.shape, flat.even_odd, local), distance, error)
+    if grown.is_empty:
+        return Geometry(shapely.GeometryCollection(), WGS84, geodesic=True)
+    back = redrawn(Geometry(grown, local), WGS84, True, error / 4)
+    return Geometry(oriented(back.shape), WGS84, geodesic=True)
+
+
+_TOO_WIDE = "Geometry.buffer: buffers that reach further than 1100 km from the middle of a shape are not emulated."
 
 
 def _grown(shape: BaseGeometry, distance: float, error: float) -> BaseGeometry:
     step = 2.0 * np.arccos(1.0 - min(1.0, error / (2.0 * abs(distance))))
     return oriented(shape.buffer(distance, quad_segs=ceil(pi / 2.0 / step)))
-
-
-def _rounded(shape: BaseGeometry) -> BaseGeometry:
-    return shapely.transform(shape, lambda points: np.round(points, DECIMALS))
 
 
 @registry.implements("Geometry.convexHull")
@@ -153,7 +159,7 @@ def _cut(
 ) -> list[shapely.LineString]:
     """Pieces of one line; distances outside of it cut nothing."""
     pieces, current, passed, pending = [], [line[0]], 0.0, [each for each in distances if each > 0]
-    for start, end in zip(line[:-1], line[1:], strict=True):
+    for start, end in itertools.pairwise(line):
         edge = np.stack([start, end])
         length = line_length(edge, geodesic) if in_metres else float(np.hypot(*(end - start)))
         while pending and pending[0] < passed + length:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.pixels.crs import parse_crs
+from airflow_ee.emulator.pixels.crs import WGS84, parse_crs
 from airflow_ee.emulator.pixels.grid import Affine6, Projection
 from airflow_ee.emulator.registry import Registry
 from airflow_ee.emulator.values.dates import Date, DateRange
 from airflow_ee.emulator.values.element import Collection, Feature, geometry_of
-from airflow_ee.emulator.values.geometry import Geometry
+from airflow_ee.emulator.values.geometry import Geometry, gathered
 from airflow_ee.emulator.values.image import Image, constant, constant_band
 from airflow_ee.emulator.values.reducers import Reducer
 
@@ -94,13 +94,12 @@ def as_geometry(value: Any) -> Geometry:
 
 
 def geometry_of_collection(collection: Collection) -> Geometry:
-    """All the elements' shapes in one."""
-    import shapely
-
-    from airflow_ee.emulator.pixels.crs import WGS84
-
-    shapes = [geometry.in_crs(WGS84) for each in collection.elements if (geometry := geometry_of(each)) is not None]
-    return Geometry(shapely.union_all(shapes))
+    """All the elements' shapes in one, in longitude and latitude where they are not of one kind."""
+    shapes = [geometry for each in collection.elements if (geometry := geometry_of(each)) is not None]
+    kinds = {(shape.crs, shape.geodesic, shape.even_odd) for shape in shapes if shape.has_edges}
+    if len(kinds) > 1 or len({shape.crs for shape in shapes}) > 1:
+        shapes = [Geometry(shape.in_crs(WGS84)) for shape in shapes]
+    return gathered(shapes)
 
 
 @registry.promotes(Projection)

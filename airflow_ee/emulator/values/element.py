@@ -16,21 +16,36 @@ from airflow_ee.emulator.values.image import Image
 MAX_ELEMENTS = 5000
 
 
+INDEX = "system:index"
+"""The property that names an element within its collection."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Feature:
-    """A geometry with properties."""
+    """A geometry with properties. Its id is its index, which is a property too, but is not shown among them.
+
+    >>> Feature(None, {"system:index": "7", "height": 3}).as_value()["id"]
+    '7'
+    """
 
     geometry: Geometry | None = None
     properties: Mapping[str, Any] = field(default_factory=dict)
     id: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.id is not None:
+            object.__setattr__(self, "properties", {**self.properties, INDEX: self.id})
+        else:
+            object.__setattr__(self, "id", self.properties.get(INDEX))
+
     def with_properties(self, properties: Mapping[str, Any]) -> Feature:
         """The same feature with other properties."""
-        return replace(self, properties=dict(properties))
+        return replace(self, properties=dict(properties), id=None)
 
     def as_value(self) -> dict[str, Any]:
         """How ``getInfo`` shows the feature."""
-        shown: dict[str, Any] = {"type": "Feature", "geometry": self.geometry, "properties": dict(self.properties)}
+        properties = {name: value for name, value in self.properties.items() if name != INDEX}
+        shown: dict[str, Any] = {"type": "Feature", "geometry": self.geometry, "properties": properties}
         return {**shown, "id": self.id} if self.id is not None else shown
 
 
@@ -63,13 +78,16 @@ class Collection:
         filters: tuple[Filter, ...] = (),
         properties: Mapping[str, Any] | None = None,
         id: str | None = None,
+        columns: Mapping[str, str] | None = None,
     ) -> None:
-        self._elements = None if query else list(elements)
+        self._elements = None if query else [_numbered(each, number) for number, each in enumerate(elements)]
         self._query = query
         self._filters = filters
         self.of_images = of_images
         self.properties: Mapping[str, Any] = dict(properties or {})
         self.id = id
+        self.columns: Mapping[str, str] = dict(columns or {})
+        """Types of the elements' properties by name, where the collection was made with any."""
 
     @property
     def elements(self) -> list[Any]:
@@ -92,22 +110,39 @@ class Collection:
         """Only the elements that match; a query becomes narrower instead of being answered."""
         if self._elements is None:
             return self._like(query=self._query, filters=(*self._filters, condition))
-        return self._like(element for element in self._elements if condition.matches(element))
+        return self.some_of(element for element in self._elements if condition.matches(element))
 
     def of(self, elements: Iterable[Any]) -> Collection:
-        """The same collection with other elements."""
+        """The same collection with other elements, whose columns nobody knows."""
         return self._like(elements)
 
+    def some_of(self, elements: Iterable[Any]) -> Collection:
+        """The same collection with fewer elements, or in another order."""
+        return self._like(elements, columns=self.columns)
+
     def _like(
-        self, elements: Iterable[Any] = (), *, query: Query | None = None, filters: tuple[Filter, ...] = ()
+        self,
+        elements: Iterable[Any] = (),
+        *,
+        query: Query | None = None,
+        filters: tuple[Filter, ...] = (),
+        columns: Mapping[str, str] | None = None,
     ) -> Collection:
         return Collection(
-            elements, of_images=self.of_images, query=query, filters=filters, properties=self.properties, id=self.id
+            elements,
+            of_images=self.of_images,
+            query=query,
+            filters=filters,
+            properties=self.properties,
+            id=self.id,
+            columns=columns,
         )
 
     def with_properties(self, properties: Mapping[str, Any]) -> Collection:
         """The same collection with other properties."""
-        return Collection(self.elements, of_images=self.of_images, properties=properties, id=self.id)
+        return Collection(
+            self.elements, of_images=self.of_images, properties=properties, id=self.id, columns=self.columns
+        )
 
     def as_value(self) -> dict[str, Any]:
         """How ``getInfo`` shows the collection."""
@@ -117,9 +152,10 @@ class Collection:
         if self.of_images:
             shown["bands"] = []
         else:
-            shown["columns"] = {}
-        if self.properties:
-            shown["properties"] = dict(self.properties)
+            shown["columns"] = dict(sorted(self.columns.items()))
+        properties = {name: value for name, value in self.properties.items() if name != INDEX}
+        if properties:
+            shown["properties"] = properties
         return {**shown, "features": self.elements}
 
 
@@ -139,3 +175,57 @@ def bounds_of(element: Any) -> Bounds | None:
     """The longitudes and latitudes of an element."""
     geometry = geometry_of(element)
     return None if geometry is None or geometry.shape.is_empty else geometry.bounds_in(WGS84)
+
+
+def _numbered(element: Any, number: int) -> Any:
+    """An element of a collection has an index: its own, or its place."""
+    if isinstance(element, Image | Feature | Collection) and element.properties.get(INDEX) is None:
+        return element.with_properties({**element.properties, INDEX: str(number)})
+    return element
+
+
+def index_of(element: Any) -> str:
+    """The index of an element."""
+    return str(element.properties.get(INDEX, "0"))
+
+
+GEOMETRY_FIELDS = (".geo", ".all", "system:footprint")
+
+
+def field_of(element: Any, name: str) -> Any:
+    """A property, or the geometry under one of the names that stand for it."""
+    if name in GEOMETRY_FIELDS and element.properties.get(name) is None:
+        return geometry_of(element)
+    return element.properties.get(name)
+
+
+def columns_of(elements: Iterable[Any]) -> dict[str, str]:
+    """The types of features' properties by name; a property of several types is an object."""
+    found: dict[str, set[str]] = {INDEX: {"String"}}
+    for element in elements:
+        for name, value in element.properties.items():
+            if value is not None:
+                found.setdefault(name, set()).add(_column_type(value))
+    return {name: types.pop() if len(types) == 1 else "Object" for name, types in found.items()}
+
+
+def _column_type(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return "Integer" if -(2**31) <= value < 2**31 else "Long"
+    return types_of(value)[0]
+
+
+def types_of(value: Any) -> tuple[str, ...]:
+    """The service's names for a value's type, the narrowest first."""
+    if isinstance(value, bool):
+        return ("Boolean", "Object")
+    if isinstance(value, int | float):
+        return ("Integer" if isinstance(value, int) else "Float", "Number", "Object")
+    if isinstance(value, Geometry):
+        return (value.shape.geom_type, "Geometry", "Object")
+    if isinstance(value, Collection):
+        return ("ImageCollection", "FeatureCollection", "Element", "Object")[0 if value.of_images else 1 :]
+    if isinstance(value, Image | Feature):
+        return (type(value).__name__, "Element", "Object")
+    plain: dict[type, str] = {str: "String", list: "List", dict: "Dictionary"}
+    return (plain.get(type(value), type(value).__name__), "Object")

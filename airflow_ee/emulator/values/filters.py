@@ -9,13 +9,11 @@ from typing import Any
 from airflow_ee.emulator.pixels.crs import WGS84
 from airflow_ee.emulator.pixels.grid import Bounds
 from airflow_ee.emulator.values.dates import Date, DateRange
-from airflow_ee.emulator.values.element import field_of
+from airflow_ee.emulator.values.element import GEOMETRY_FIELDS, field_of
 from airflow_ee.emulator.values.geometry import Geometry
 
 Test = Callable[[Any, Any], bool]
 Measure = Callable[[Any, Any], float | None]
-
-OWN_GEOMETRY = (".geo", ".all", "system:footprint")
 
 
 class FilterValue:
@@ -122,7 +120,7 @@ class Comparison(FilterValue):
         if self.name not in _MEETING:
             return None
         own, other = (self.left, self.right) if self.right.field is None else (self.right, self.left)
-        if own.field not in OWN_GEOMETRY or not isinstance(other.value, Geometry) or other.value.shape.is_empty:
+        if own.field not in GEOMETRY_FIELDS or not isinstance(other.value, Geometry) or other.value.shape.is_empty:
             return None
         return other.value.bounds_in(WGS84)
 

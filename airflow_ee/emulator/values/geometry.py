@@ -166,8 +166,9 @@ def reshaped(shape: BaseGeometry, bend: Bend) -> BaseGeometry:
     if isinstance(shape, shapely.Point) and not shape.is_empty:
         return shapely.Point(bend(_points(shape))[0])
     if isinstance(shape, shapely.geometry.base.BaseMultipartGeometry):
-        parts: list[Any] = [reshaped(part, bend) for part in shape.geoms]
-        return type(shape)(parts)
+        kind: Any = type(shape)
+        result: BaseGeometry = kind([reshaped(part, bend) for part in shape.geoms])
+        return result
     return shape
 
 
@@ -188,3 +189,35 @@ def box(bounds: Bounds, crs: Crs = WGS84) -> Geometry:
     """A rectangle with straight edges, counter-clockwise from its lower left."""
     west, south, east, north = bounds
     return Geometry(shapely.Polygon([(west, south), (east, south), (east, north), (west, north)]), crs)
+
+
+def gathered(geometries: Sequence[Geometry]) -> Geometry:
+    """Several geometries in one, nothing dissolved; refused where systems or edges differ."""
+    if len(geometries) == 1:
+        return geometries[0]
+    unbounded = next((each for each in geometries if each.unbounded), None)
+    if unbounded is not None:
+        return unbounded
+    systems = {each.crs for each in geometries}
+    edges = {(each.geodesic, each.even_odd) for each in geometries if each.has_edges}
+    if len(systems) > 1 or len(edges) > 1:
+        raise invalid("The geometries of the collection must share the projection and edge interpretation.")
+    geodesic, even_odd = next(iter(edges), (True, True))
+    parts = [part for each in geometries for part in shapely.get_parts(each.shape)]
+    return Geometry(_multi(parts), next(iter(systems), WGS84), geodesic, even_odd)
+
+
+def _multi(parts: Sequence[BaseGeometry]) -> BaseGeometry:
+    kinds = {type(part) for part in parts}
+    kind: Any = (
+        _MULTIPLE.get(kinds.pop(), shapely.GeometryCollection) if len(kinds) == 1 else shapely.GeometryCollection
+    )
+    result: BaseGeometry = kind(list(parts))
+    return result
+
+
+_MULTIPLE: dict[type[BaseGeometry], type[BaseGeometry]] = {
+    shapely.Point: shapely.MultiPoint,
+    shapely.LineString: shapely.MultiLineString,
+    shapely.Polygon: shapely.MultiPolygon,
+}

@@ -128,7 +128,7 @@ class Image:
         return shown
 
 
-WORLD = box((-180.0, -90.0, 180.0, 90.0))
+WORLD = replace(box((-180.0, -90.0, 180.0, 90.0)), unbounded=True)
 
 
 def outline(extent: Grid) -> Geometry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from math import ceil, pi
 
 import numpy as np
@@ -124,7 +125,7 @@ def _authalic(latitude: NDArray[np.float64]) -> NDArray[np.float64]:
 def _fine(line: Coordinates) -> Coordinates:
     """A line of straight edges in longitude and latitude, with steps short enough to measure along."""
     parts = [line[:1]]
-    for start, end in zip(line[:-1], line[1:], strict=True):
+    for start, end in itertools.pairwise(line):
         count = min(_MOST_STEPS, max(1, ceil(np.radians(float(np.abs(end - start).max())) / _STEP)))
         parts.append(start + (end - start) * np.linspace(0, 1, count + 1)[1:, None])
     return np.concatenate(parts)
@@ -182,7 +183,7 @@ def centre(geometry: Geometry) -> Coordinates:
         total = _linear_centre(segments(geometry))
     else:
         total = segments(geometry).starts.sum(axis=0)
-    return coordinates_of(total[None, :])[0]
+    return np.asarray(coordinates_of(total[None, :])[0])
 
 
 def _linear_centre(parts: Segments) -> NDArray[np.float64]:
@@ -193,9 +194,9 @@ def _linear_centre(parts: Segments) -> NDArray[np.float64]:
 def _areal_centre(geometry: Geometry) -> NDArray[np.float64]:
     """Twice the integral of the position over an area is that of position times step along its edge."""
     own = geometry.crs == WGS84 and geometry.even_odd
-    parts = [_sound(part, geometry.geodesic) for part in polygons(geometry.shape)] if own else [geometry.in_crs(WGS84)]
+    shapes = [_sound(each, geometry.geodesic) for each in polygons(geometry.shape)] if own else [geometry.in_crs(WGS84)]
     total = np.zeros(3)
-    for part in (polygon for part in parts for polygon in polygons(part)):
+    for part in (part for shape in shapes for part in polygons(shape)):
         around = vectors_of(shapely.get_coordinates(part.exterior)).mean(axis=0)
         for number, ring in enumerate((part.exterior, *part.interiors)):
             chain = shapely.get_coordinates(ring)

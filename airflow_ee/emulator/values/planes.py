@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import shapely
@@ -11,7 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.pixels.crs import WGS84, Crs
-from airflow_ee.emulator.values.geometry import Geometry, filled, polygons, sound
+from airflow_ee.emulator.values.geometry import Geometry, polygons, sound
 from airflow_ee.emulator.values.sphere import Gnomonic, vectors_of
 
 STEP_DEGREES = 0.05
@@ -37,20 +38,22 @@ class Plane:
 
     def back(self, shape: BaseGeometry) -> Geometry:
         """What was found on this plane, as a geometry."""
+        if shape.is_empty:
+            return Geometry(shapely.GeometryCollection(), self.crs, geodesic=self.view is not None)
         if self.view is None:
             return Geometry(oriented(shape), self.crs)
-        return Geometry(oriented(self.view.back(shape)), WGS84, geodesic=True)
+        return Geometry(oriented(shapely.remove_repeated_points(self.view.back(shape))), WGS84, geodesic=True)
 
 
 def oriented(shape: BaseGeometry) -> BaseGeometry:
     """A shape whose polygons go round counter-clockwise, and their holes clockwise."""
     if isinstance(shape, shapely.Polygon) and not shape.is_empty:
         holes = [hole.coords if not hole.is_ccw else hole.coords[::-1] for hole in shape.interiors]
-        return shapely.Polygon(
-            shape.exterior.coords if shape.exterior.is_ccw else shape.exterior.coords[::-1], holes
-        )
+        return shapely.Polygon(shape.exterior.coords if shape.exterior.is_ccw else shape.exterior.coords[::-1], holes)
     if isinstance(shape, shapely.MultiPolygon | shapely.GeometryCollection):
-        return type(shape)([oriented(part) for part in shape.geoms])  # type: ignore[arg-type]
+        kind: Any = type(shape)
+        result: BaseGeometry = kind([oriented(part) for part in shape.geoms])
+        return result
     return shape
 
 
@@ -84,8 +87,3 @@ def _corners(geometry: Geometry) -> np.ndarray[tuple[int, ...], np.dtype[np.floa
     if geometry.crs == WGS84 and not turned:
         return shapely.get_coordinates(geometry.shape)
     return shapely.get_coordinates(geometry.in_crs(WGS84))
-
-
-def flattened(geometry: Geometry) -> BaseGeometry:
-    """A geometry in its own system, its edges taken as straight and its inside as its rule says."""
-    return filled(geometry.shape, geometry.even_odd, geometry.crs)

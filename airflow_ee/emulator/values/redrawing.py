@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import shapely
 from numpy.typing import NDArray
@@ -40,7 +42,7 @@ def _moved(points: Coordinates, source: Crs, target: Crs) -> Coordinates:
 
 def _redrawn_line(line: Coordinates, geometry: Geometry, crs: Crs, geodesic: bool, tolerance: float) -> Coordinates:
     drawn = [_moved(line[:1], geometry.crs, crs)]
-    for start, end in zip(line[:-1], line[1:], strict=True):
+    for start, end in itertools.pairwise(line):
         for count in (2**power for power in range(FINEST + 1)):
             fractions = np.arange(2 * count + 1) / (2 * count)
             true = _moved(_on_edge(start, end, fractions, geometry), geometry.crs, crs)

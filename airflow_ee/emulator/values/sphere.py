@@ -5,6 +5,7 @@ Latitudes are those of the ellipsoid, taken as they are. Places are unit vectors
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from math import ceil, pi
 
@@ -30,13 +31,13 @@ def vectors_of(coordinates: Coordinates) -> Vectors:
     """Unit vectors of longitudes and latitudes in degrees, an array of shape (n, 2)."""
     longitudes, latitudes = np.radians(coordinates[:, 0]), np.radians(coordinates[:, 1])
     across = np.cos(latitudes)
-    return np.column_stack([across * np.cos(longitudes), across * np.sin(longitudes), np.sin(latitudes)])
+    return np.stack([across * np.cos(longitudes), across * np.sin(longitudes), np.sin(latitudes)], axis=1)
 
 
 def coordinates_of(vectors: Vectors) -> Coordinates:
     """Longitudes and latitudes in degrees of vectors of any length."""
     x, y, z = vectors[:, 0], vectors[:, 1], vectors[:, 2]
-    return np.degrees(np.column_stack([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))]))
+    return np.asarray(np.degrees(np.stack([np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))], axis=1)))
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -47,7 +48,8 @@ def unit(vectors: Vectors) -> Vectors:
 
 def angles(first: Vectors, second: Vectors) -> NDArray[np.float64]:
     """Radians between pairs of unit vectors, exact for near and for opposite ones."""
-    return 2.0 * np.arctan2(np.linalg.norm(first - second, axis=-1), np.linalg.norm(first + second, axis=-1))
+    halves = np.arctan2(np.linalg.norm(first - second, axis=-1), np.linalg.norm(first + second, axis=-1))
+    return np.asarray(2.0 * halves)
 
 
 def along(start: Vectors, end: Vectors, fractions: NDArray[np.float64]) -> Vectors:
@@ -63,7 +65,7 @@ def along(start: Vectors, end: Vectors, fractions: NDArray[np.float64]) -> Vecto
 def walked(places: Vectors, step: float) -> Vectors:
     """A chain of great circles with a place every ``step`` radians at most."""
     parts = [places[:1]]
-    for start, end in zip(places[:-1], places[1:], strict=True):
+    for start, end in itertools.pairwise(places):
         count = max(1, ceil(float(angles(start, end)) / step))
         parts.append(along(start, end, np.linspace(0, 1, count + 1)[1:]))
     return np.concatenate(parts)
