@@ -8,6 +8,7 @@ from typing import Any
 import shapely
 
 from airflow_ee.emulator.errors import invalid
+from airflow_ee.emulator.functions.filters import as_filter
 from airflow_ee.emulator.functions.geometry_measures import bounds as bounds_around
 from airflow_ee.emulator.functions.geometry_relations import margin_of
 from airflow_ee.emulator.functions.promote import (
@@ -30,7 +31,6 @@ from airflow_ee.emulator.values.element import (
     index_of,
     types_of,
 )
-from airflow_ee.emulator.values.filters import FilterValue
 from airflow_ee.emulator.values.geometry import Geometry, gathered
 from airflow_ee.emulator.values.image import Image
 from airflow_ee.emulator.values.planes import common_plane
@@ -72,9 +72,9 @@ def from_columns(columns: list[Any], property_names: list[Any], property_types: 
 
 
 @registry.implements("Collection.filter")
-def filter_collection(collection: Collection, filter: FilterValue) -> Collection:
+def filter_collection(collection: Collection, filter: Any) -> Collection:
     """The elements that match."""
-    return collection.filtered(filter)
+    return collection.filtered(as_filter(filter))
 
 
 @registry.implements("Collection.map")

@@ -91,7 +91,12 @@ def _name(field: Any) -> str | None:
 
 def compared(name: str, left: Operand, right: Operand) -> FilterValue:
     """A comparison by its short name."""
-    return Comparison(f"Filter.{name}", left, right, TESTS[name])
+    test = _OPPOSITES.get(name, name)
+    return Comparison(f"Filter.{name}", left, right, TESTS[test], opposite=test != name)
+
+
+_OPPOSITES = {"neq": "eq", "gte": "lt", "lte": "gt"}
+"""Documented as passing unless another filter does: also where a property is missing, or of another type."""
 
 
 def _ordered(test: Test) -> Test:
@@ -111,11 +116,8 @@ def _texts(test: Callable[[str, str], bool]) -> Test:
 
 TESTS: dict[str, Test] = {
     "eq": _same,
-    "neq": lambda left, right: not _same(left, right),
     "lt": _ordered(lambda left, right: left < right),
-    "lte": _ordered(lambda left, right: left <= right),
     "gt": _ordered(lambda left, right: left > right),
-    "gte": _ordered(lambda left, right: left >= right),
     "stringContains": _texts(lambda left, right: right in left),
     "stringStartsWith": _texts(lambda left, right: left.startswith(right)),
     "stringEndsWith": _texts(lambda left, right: left.endswith(right)),
@@ -142,19 +144,20 @@ def _comparison(name: str, *names: str) -> None:
         registry.add(f"Filter.{each}", make)
 
 
-for _short in TESTS:
+for _short in (*TESTS, *_OPPOSITES):
     _comparison(_short, *dict.fromkeys((_short, _LONG_NAMES.get(_short, _short))))
 
 
 @registry.implements("Filter.rangeContains")
 def range_contains(field: str, min_value: Any, max_value: Any) -> FilterValue:
     """From the least to the greatest, both included."""
-    least, most = Operand(value=min_value), Operand(value=max_value)
+    least, most = Operand(value=min_value).of(None), Operand(value=max_value).of(None)
     own = Operand(field)
+    between = _ordered(lambda left, right: left <= right)
 
     def test(element: Any) -> bool:
         found = own.of(element)
-        return found is not None and TESTS["gte"](found, least.of(None)) and TESTS["lte"](found, most.of(None))
+        return between(least, found) and between(found, most)
 
     return PropertyTest("Filter.rangeContains", test, {"field": field, "minValue": min_value, "maxValue": max_value})
 
@@ -228,7 +231,7 @@ def _spatial(name: str, relation: str) -> None:
                 return False
             return geometry_relations.related(f"Geometry.{relation}", first, second, margin)
 
-        return Comparison(f"Filter.{name}", _placed(left), _placed(right), test)
+        return Comparison(f"Filter.{name}", _placed(left), _placed(right), test, opposite=name == "disjoint")
 
     registry.add(f"Filter.{name}", make)
 
@@ -247,7 +250,7 @@ def _shape(value: Any) -> Geometry | None:
 
 
 _spatial("intersects", "intersects")
-_spatial("disjoint", "disjoint")
+_spatial("disjoint", "intersects")
 _spatial("contains", "contains")
 _spatial("isContained", "containedIn")
 

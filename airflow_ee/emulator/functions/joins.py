@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.collections import ordered
+from airflow_ee.emulator.functions.filters import as_filter
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.values.dates import Date
 from airflow_ee.emulator.values.element import INDEX, Collection, Feature, field_of, index_of
@@ -82,10 +83,11 @@ def inner(primary_key: str = "primary", secondary_key: str = "secondary", measur
 
 
 @registry.implements("Join.apply")
-def apply(join: Join, primary: Collection, secondary: Collection, condition: FilterValue) -> Collection:
+def apply(join: Any, primary: Collection, secondary: Collection, condition: Any) -> Collection:
     """The result of a join of two collections."""
     if not isinstance(join, Join):
         raise invalid("Join.apply: 'join' must be a Join.")
+    condition = as_filter(condition)
     if join.kind == "saveBest" and not condition.measures:
         raise invalid("Join.apply: saveBest needs a condition with a measure: maxDifference or withinDistance.")
     matches = _matcher(secondary.elements, condition)

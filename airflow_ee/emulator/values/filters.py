@@ -81,7 +81,7 @@ class Operand:
 
 @dataclass(frozen=True, slots=True)
 class Comparison(FilterValue):
-    """Two operands and a test of them. What is missing passes no test."""
+    """Two operands and a test of them. What is missing passes no test, and so passes its opposite."""
 
     name: str
     left: Operand
@@ -89,11 +89,14 @@ class Comparison(FilterValue):
     test: Test
     meter: Measure | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    opposite: bool = False
+    """Whether the filter passes unless the test does."""
 
     def joins(self, left: Any, right: Any) -> bool:
         """The left operand of the one element against the right operand of the other."""
         one, other = self.left.of(left), self.right.of(right)
-        return one is not None and other is not None and bool(self.test(one, other))
+        passed = one is not None and other is not None and bool(self.test(one, other))
+        return passed != self.opposite
 
     def measure(self, left: Any, right: Any) -> float | None:
         """The difference, or the distance."""

@@ -188,7 +188,7 @@ def _plain(value: Any) -> Any:
 def box(bounds: Bounds, crs: Crs = WGS84) -> Geometry:
     """A rectangle with straight edges, counter-clockwise from its lower left."""
     west, south, east, north = bounds
-    return Geometry(shapely.Polygon([(west, south), (east, south), (east, north), (west, north)]), crs)
+    return Geometry(shapely.Polygon([(west, south), (east, south), (east, north), (west, north), (west, south)]), crs)
 
 
 def gathered(geometries: Sequence[Geometry]) -> Geometry:
