@@ -164,7 +164,7 @@ def test_names_over_regions(image, how, names):
         [Feature(square(0, 0, 2, 2), {"name": "a"}, "7"), Feature(point(3.5, 0.5), {"name": "b"}, "8")]
     )
     found = registry.call("Image.reduceRegions", {"image": image, "collection": regions, "reducer": how}).elements
-    assert [list(each.properties) for each in found] == [["name", *names]] * 2
+    assert [list(each.properties) for each in found] == [["name", "system:index", *names]] * 2
     assert [(each.id, each.properties["name"]) for each in found] == [("7", "a"), ("8", "b")]
     assert found[0].geometry is regions.elements[0].geometry
 

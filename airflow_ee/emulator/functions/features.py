@@ -205,11 +205,3 @@ def within_distance(
     """Whether two features are not further apart than a distance."""
     one, other = _own(left, "Feature.withinDistance"), _own(right, "Feature.withinDistance")
     return geometry_relations.within_distance(one, other, distance, max_error, proj)
-
-
-@registry.implements("ErrorMargin")
-def error_margin(value: float | None = None, unit: str = "meters") -> dict[str, Any]:
-    """An error margin, as operations on geometries take it."""
-    if unit not in ("meters", "projected", "infinite"):
-        raise invalid(f"ErrorMargin: Unknown unit '{unit}'; use meters, projected or infinite.")
-    return {"type": "ErrorMargin", "value": value, "unit": unit}
