@@ -12,7 +12,7 @@ STATISTICS = [
     ("countEvery", [5, None, 5], 3), ("countEvery", [], 0),
     ("countDistinct", [5, 5, 6], 2), ("countDistinct", ["a", "b", "a"], 2), ("countDistinct", [None, 4], 2),
     ("countDistinctNonNull", [None, 4, 4], 1), ("countRuns", [1, 1, 2, None, 2, 1], 3), ("countRuns", [], 0),
-    ("min", [4, -2, 9], -2), ("max", [4, -2, 9], 9), ("max", [], None), ("min", [None, 3], 3),
+    ("min", [4, -2, 9], -2), ("max", [4, -2, 9], 9), ("max", [], None), ("max", ["fig", "pear", "apple"], "pear"), ("min", ["fig", None, "apple"], "apple"), ("min", [None, 3], 3),
     ("product", [2, -3, 4], -24),
     ("variance", [2, 4, 4, 6], 2), ("stdDev", [2, 4, 4, 6], math.sqrt(2)), ("stdDev", [5], 0), ("stdDev", [], None),
     ("sampleVariance", [2, 4, 4, 6], 8 / 3), ("sampleStdDev", [1, 3], math.sqrt(2)), ("sampleVariance", [5], None),

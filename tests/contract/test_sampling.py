@@ -162,13 +162,24 @@ def test_pixels_of_images_as_a_table(evaluate):
 
 
 def test_a_table_takes_pixels_by_their_centre(evaluate):
-    # Two and a quarter by five sixths of a pixel of 30 m around two pixel centres: published as two pixels.
+    step = 30 / 111319.49079327358
+    edges = [40999.74 * step, 17000.45 * step, 41001.98 * step, 17001.29 * step]
     rows = evaluate(
         lambda ee: ee.ImageCollection([ee.Image(n) for n in range(5)]).getRegion(
-            ee.Geometry.BBox(-90.496353, 34.851971, -90.495749, 34.852197), 30
+            ee.Geometry.Rectangle(edges, None, False), 30
         )
     )
-    assert len(rows) == 11
+    assert len(rows) == 1 + 2 * 5
+    assert rows[1][1:3] == pytest.approx([41000.5 * step, 17000.5 * step])
+
+
+def test_a_table_leaves_out_what_all_bands_mask(evaluate):
+    rows = evaluate(
+        lambda ee: ee.ImageCollection([image(ee).select("row"), image(ee).select("row").add(1)]).getRegion(
+            ee.Geometry.MultiPoint([[11.0005, 46.0025], [11.0005, 46.0015]]), crs="EPSG:4326", crsTransform=LATTICE
+        )
+    )
+    assert [row[4:] for row in rows[1:]] == [[1], [2]]
 
 
 def test_large_tables_are_refused_with_the_numbers(refusal):

@@ -28,7 +28,7 @@ def get_region(
     crs: Projection | None = None,
     crs_transform: list[Any] | None = None,
 ) -> list[Any]:
-    """A header, then a row for each pixel and each image whose footprint it lies in; masked bands are null."""
+    """A header, then a row for each pixel and each image that shows it in any band; masked bands are null."""
     function = "ImageCollection.getRegion"
     images: list[Image] = collection.elements
     names = _band_names(images, function)
@@ -61,7 +61,7 @@ def _rows(patch: Patch, images: list[Image]) -> list[list[Any]]:
 
 
 def _column(image: Image, patch: Patch, places: tuple[Places, Places]) -> list[list[Any]]:
-    """One image's rows, empty for the pixels outside of its footprint."""
+    """One image's rows, empty for the pixels outside of its footprint and for those that all bands mask."""
     inside = image.geometry().contains(places[0], places[1], WGS84)
     found = samples([band.node for band in image.bands], patch) if inside.any() else []
     values = [(each.values.tolist(), (each.mask > 0).tolist()) for each in found]
@@ -69,7 +69,7 @@ def _column(image: Image, patch: Patch, places: tuple[Places, Places]) -> list[l
     longitudes, latitudes = (each.tolist() for each in places)
     return [
         [index, longitudes[n], latitudes[n], time, *(band[n] if valid[n] else None for band, valid in values)]
-        if inside[n]
+        if inside[n] and any(valid[n] for _, valid in values)
         else []
         for n in range(len(patch.rows))
     ]

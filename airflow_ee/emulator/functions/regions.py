@@ -167,6 +167,8 @@ def reduce_region(
     """The results over a region: by band name, by ``<band>_<result>`` where there are several, or by result for all bands."""
     function = "Image.reduceRegion"
     check_tile_scale(tile_scale, function)
+    if not image.bands:
+        return {}
     projection = working_projection(image, scale, crs, crs_transform, function)
     shape = bounded(geometry, image, function)
     _check_bands(image, reducer, function)

@@ -93,8 +93,8 @@ class Counter(Kernel):
     def on_layers(self, inputs: Sequence[Layers], *, weighted: bool) -> list[Pixels]:
         """One whole number at every pixel."""
         values = stacked([layer.values for layer in inputs[0]])
-        counted = self.count_layers(values, weights_of(inputs[0], weighted=weighted) > 0)
-        return [Pixels(counted, np.ones(counted.shape, np.bool_))]
+        known = weights_of(inputs[0], weighted=weighted) > 0
+        return [Pixels(self.count_layers(values, known), np.asarray(known.any(axis=0)))]
 
 
 def hashable(value: Any) -> Any:
@@ -107,6 +107,7 @@ def hashable(value: Any) -> Any:
 
 
 def _distinct(items: list[Any]) -> int:
+    """A null in a list is a value too; masked pixels are none."""
     return len({hashable(each) for each in items})
 
 
@@ -123,10 +124,6 @@ def _distinct_layers(values: NDArray[np.float64], known: NDArray[np.bool_]) -> N
     ordered = np.sort(np.where(known, values, np.nan), axis=0)  # what is not a number comes last
     news = (ordered[1:] != ordered[:-1]) & ~np.isnan(ordered[1:])
     return np.asarray(news.sum(axis=0) + known.any(axis=0))
-
-
-def _distinct_layers_and_null(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[Any]:
-    return np.asarray(_distinct_layers(values, known) + ~known.all(axis=0))
 
 
 def _runs_layers(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[Any]:
@@ -148,7 +145,7 @@ def _counter(name: str, count: Any, count_layers: Any) -> Counter:
 
 COUNTERS: dict[str, Counter] = {
     "countEvery": _counter("countEvery", len, _every_layer),
-    "countDistinct": _counter("countDistinct", _distinct, _distinct_layers_and_null),
+    "countDistinct": _counter("countDistinct", _distinct, _distinct_layers),
     "countDistinctNonNull": _counter("countDistinctNonNull", _distinct_known, _distinct_layers),
     "countRuns": _counter("countRuns", _runs, _runs_layers),
 }

@@ -38,7 +38,7 @@ class Output:
     input: int = 0
     """The input whose type the result's type follows."""
     empty: float | None = None
-    """The result where there is no value; None where that is null."""
+    """The result where there is no row; None where that is null."""
 
     def type_for(self, types: Sequence[PixelType], count: int) -> PixelType:
         """The type of the result over ``count`` values of the inputs' types."""
@@ -118,14 +118,9 @@ class Statistic(Kernel):
         return self.settled(self.compute(values, weights), np.asarray((weights > 0).any(axis=0)))
 
     def settled(self, results: Sequence[Array], known: NDArray[np.bool_]) -> list[Pixels]:
-        """Results with what stands for them where there was no value."""
-        found = []
-        for output, result in zip(self.outputs, results, strict=True):
-            valid = known & ~np.isnan(result)
-            if output.empty is not None:
-                result, valid = np.where(known, result, output.empty), np.asarray(valid | ~known)  # noqa: PLW2901
-            found.append(Pixels(np.where(valid, result, 0.0), valid))
-        return found
+        """Results where there was a value: pixels that no layer shows stay masked, even where a list would count none."""
+        valid = [known & ~np.isnan(result) for result in results]
+        return [Pixels(np.where(each, result, 0.0), each) for result, each in zip(results, valid, strict=True)]
 
 
 def stacked(layers: Sequence[Array]) -> NDArray[np.float64]:

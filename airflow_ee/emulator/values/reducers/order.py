@@ -26,10 +26,19 @@ class Extreme(Kernel):
         kept = complete(columns[:1], weighted=weighted)[0]
         if not len(kept):
             return [None] * len(self.outputs)
-        scores = kept.numbers(self.label) if kept.values.dtype == object else kept.values
-        best = int(scores.argmin() if self.better == "less" else scores.argmax())
+        best = int(self._best(kept))
         row = int(np.flatnonzero(columns[0].rows(weighted=weighted))[best])
         return [column.item(row) for column in columns]
+
+    def _best(self, column: Column) -> Any:
+        """The first row of the extreme value; texts have the order of the alphabet."""
+        scores = column.values
+        if scores.dtype == object:
+            texts = all(isinstance(value, str) for value in scores)
+            scores = scores.astype(str) if texts else column.numbers(self.label)
+            if texts:
+                scores = np.unique(scores, return_inverse=True)[1]
+        return scores.argmin() if self.better == "less" else scores.argmax()
 
     def on_layers(self, inputs: Sequence[Layers], *, weighted: bool) -> list[Pixels]:  # noqa: ARG002 -- 0 or not
         """The values of the first layer that has the extreme one."""
