@@ -114,6 +114,41 @@ REFUSALS = {
     "bits of fractions": (lambda ee: ee.Image(1.5).bitwiseAnd(1).bandNames(), "Bitwise operands must be integer only."),
     "names too few": (lambda ee: ee.Image([1, 2]).rename(["a"]).bandNames(), "Image.rename"),
     "the same name twice": (lambda ee: ee.Image([1, 2]).rename(["a", "a"]).bandNames(), "'a'"),
+    "a pattern without bands": (
+        lambda ee: ee.Image(1).select([]).select("B2").bandNames(),
+        "Image.select: Band pattern 'B2' was applied to an Image with no bands.",
+    ),
+    "a difference without bands": (
+        lambda ee: ee.Image(1).select([]).normalizedDifference(["B8", "B4"]).bandNames(),
+        "Image.normalizedDifference: No band named 'B8'. Available band names: [].",
+    ),
+    "a difference of one": (lambda ee: ee.Image(1).normalizedDifference().bandNames(), "Two bands"),
+    "a leading underscore": (lambda ee: ee.Image(1).rename("_x").bandNames(), "Image.rename: Invalid band name: '_x'"),
+    "a colon in a name": (lambda ee: ee.Image(1).rename("12:30").bandNames(), "Invalid band name"),
+    "a table without bands": (
+        lambda ee: ee.Image(1).select([]).remap([1], [2]).bandNames(),
+        "Image.remap: Image has no bands.",
+    ),
+    "an empty clip": (
+        lambda ee: (
+            ee.Image(1)
+            .clip(ee.Geometry.Rectangle([0, 0, 1, 1]).intersection(ee.Geometry.Rectangle([5, 5, 6, 6]), 1))
+            .bandNames()
+        ),
+        "Image.clip: The geometry for image clipping must not be empty.",
+    ),
+    "no opacity": (
+        lambda ee: ee.Image(1).visualize(opacity=0).bandNames(),
+        "Image.visualize: Scale must be greater than zero and less than or equal to one, but was 0.0.",
+    ),
+    "a picture of nothing": (
+        lambda ee: ee.Image(1).visualize(bands=["x"]).bandNames(),
+        "Image.visualize: No band named 'x'.",
+    ),
+    "two projections": (
+        lambda ee: ee.Image(1).addBands(ee.Image("MODIS/061/MOD13Q1/2020_06_09")).projection(),
+        "contain different projections. Use Image.select to pick a single band.",
+    ),
     "an unknown behaviour": (lambda ee: ee.Image(1).interpolate([0, 1], [2, 3], "guess").bandNames(), "guess"),
     "falling points": (lambda ee: ee.Image(1).interpolate([1, 0], [2, 3]).bandNames(), "strictly increasing"),
 }

@@ -105,7 +105,10 @@ def test_casts_add_what_is_missing_and_mind_the_order(evaluate, refusal):
 
 
 REFUSALS = {
-    "several masks for one band": (lambda ee: ee.Image(1).updateMask(ee.Image([1, 0])), "2 bands"),
+    "several masks for one band": (
+        lambda ee: ee.Image(1).updateMask(ee.Image([1, 0])),
+        "Image.updateMask: Incompatible number of bands in the mask image: 2. Expected 1 or 1.",
+    ),
     "exclusive or of numbers": (lambda ee: ee.Image(3).expression("b(0) ^ 5"), "'^'"),
     "an open parenthesis": (lambda ee: ee.Image(3).expression("(b(0) + 1"), "formula"),
     "an unknown variable": (lambda ee: ee.Image(3).expression("b(0) + q", {"r": ee.Image(1)}), "q"),

@@ -80,7 +80,14 @@ def _distinct(bands: Sequence[Band]) -> list[Band]:
 def _renamed(bands: Sequence[Band], names: Sequence[Any], function: str) -> list[Band]:
     if len(bands) != len(names):
         raise invalid(f"{function}: The number of names ({len(names)}) must match the number of bands ({len(bands)}).")
-    return [replace(band, name=as_text(name)) for band, name in zip(bands, names, strict=True)]
+    return [replace(band, name=_valid(as_text(name), function)) for band, name in zip(bands, names, strict=True)]
+
+
+def _valid(name: str, function: str) -> str:
+    """A name that a band can have: it does not begin with an underscore, and has neither blanks nor colons."""
+    if not re.fullmatch(r"[^_\s:][^\s:]*", name):
+        raise invalid(f"{function}: Invalid band name: '{name}'")
+    return name
 
 
 @registry.implements("Image.rename")

@@ -137,6 +137,8 @@ def remap(
     """Values by a table, in a band named ``remapped``; what the table does not have is masked, or the default."""
     if len(from_) != len(to):
         raise invalid(f"Image.remap: 'from' ({len(from_)}) and 'to' ({len(to)}) must have the same length.")
+    if not image.bands:
+        raise invalid("Image.remap: Image has no bands.")
     band = image.band(band_name, function="Image.remap") if band_name else image.bands[0]
     order = np.argsort(np.asarray(from_, dtype=np.float64), kind="stable")
     keys, results = np.asarray(from_, dtype=np.float64)[order], np.asarray(to, dtype=np.float64)[order]

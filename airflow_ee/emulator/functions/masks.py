@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,16 +17,22 @@ from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.raster import Masked, Pointwise, Raster
 from airflow_ee.emulator.pixels.types import FLOAT, PixelType, union
 from airflow_ee.emulator.values.geometry import Geometry
-from airflow_ee.emulator.values.image import Band, Image, constant
+from airflow_ee.emulator.values.image import Band, Image, constant, not_named
 
 _FRACTION = PixelType("float", 0.0, 1.0)
 
 
 def companions(image: Image, other: Image, function: str) -> dict[int, Band]:
     """The other image's band for each band of the first, by the first one's ``id``: its only one, or one for each."""
-    if len(other.bands) > 1 and len(image.bands) == 1:
-        raise invalid(f"{function}: An image of 1 band cannot be combined with one of {len(other.bands)} bands.")
+    if len(other.bands) not in (1, len(image.bands)) and image.bands and other.bands:
+        raise invalid(_incompatible(image, other, function))
     return {id(band): match for _, band, match in pairs(image, other, function)}
+
+
+def _incompatible(image: Image, other: Image, function: str) -> str:
+    role = "mask" if "mask" in function.lower() else "other"
+    found, wanted = len(other.bands), len(image.bands)
+    return f"{function}: Incompatible number of bands in the {role} image: {found}. Expected {wanted} or 1."
 
 
 @registry.implements("Image.mask")
@@ -124,10 +131,16 @@ def within_extent(extent: Grid, grid: Grid) -> NDArray[np.bool_]:
 
 
 @registry.implements("Image.normalizedDifference")
-def normalized_difference(input: Image, band_names: list[str] | None = None) -> Image:
+def normalized_difference(input: Image, band_names: list[Any] | None = None) -> Image:
     """(first - second) / (first + second), named ``nd``; negative input is masked, and properties are gone."""
-    names = band_names or input.names[:2]
-    first, second = (input.band(name, function="Image.normalizedDifference") for name in names)
+    names = input.names[:2] if band_names is None else [str(name) for name in band_names]
+    if len(names) != 2:
+        raise invalid(f"Image.normalizedDifference: Two bands are needed, got {len(names)}.")
+    bands = {band.name: band for band in input.bands}
+    for name in names:
+        if name not in bands:
+            raise not_named(input, name, "Image.normalizedDifference")
+    first, second = (bands[name] for name in names)
 
     def change(one: Raster, two: Raster) -> Raster:
         a, b = one.values.astype(np.float64), two.values.astype(np.float64)

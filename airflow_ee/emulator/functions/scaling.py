@@ -75,6 +75,8 @@ def interpolate(image: Image, x: list[Any], y: list[Any], behavior: str = "extra
     """The first band's values read off a line through points."""
     xs, ys = (np.array([float(as_number(each)) for each in values]) for values in (x, y))
     _check_points(xs, ys, behavior)
+    if not image.bands:
+        raise invalid("Image.interpolate: Image has no bands.")
     band = image.bands[0]
 
     def change(raster: Raster) -> Raster:

@@ -73,6 +73,8 @@ def set_default_projection(
 def clip(input: Image, geometry: Any) -> Image:
     """Masked where the pixel's centre is outside of the geometry, or where a line or point does not touch the pixel."""
     shape: Geometry = as_geometry(geometry)
+    if shape.shape.is_empty:
+        raise invalid("Image.clip: The geometry for image clipping must not be empty.")
     clipped = input.each(lambda band: _cut(band, Masked(band.node, lambda grid: inside(shape, grid)), shape))
     return replace(clipped, footprint=shape, properties={**input.properties, "system:footprint": shape})
 
@@ -202,7 +204,7 @@ def projection(image: Image) -> Projection:
     projections = {band.projection for band in image.bands}
     if len(projections) != 1:
         raise invalid(
-            "Image.projection: The bands of the specified image contains different projections. "
+            "Image.projection: The bands of the specified image contain different projections. "
             "Use Image.select to pick a single band."
         )
     return projections.pop()

@@ -14,7 +14,7 @@ from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.pixels.raster import Pointwise, Raster
 from airflow_ee.emulator.pixels.types import PixelType
 from airflow_ee.emulator.values.colours import parse_colour
-from airflow_ee.emulator.values.image import Band, Image
+from airflow_ee.emulator.values.image import Band, Image, not_named
 
 _BYTE = PixelType("int", 0, 255)
 _RGB = ("vis-red", "vis-green", "vis-blue")
@@ -92,7 +92,11 @@ def visualize(
 ) -> Image:
     """An image as a picture; ``gain`` and ``bias`` are another way to say ``min`` and ``max``."""
     names = [] if bands is None else _texts(bands)
-    chosen = image.with_bands([image.band(name) for name in names] if names else image.bands[:3])
+    chosen = image.with_bands([_named(image, name) for name in names] if names else image.bands[:3])
+    if opacity is not None and not 0 < opacity <= 1:
+        raise invalid(
+            f"Image.visualize: Scale must be greater than zero and less than or equal to one, but was {float(opacity)}."
+        )
     if not chosen.bands:
         raise invalid("Image.visualize: The image has no bands.")
     if gain is not None or bias is not None:
@@ -113,6 +117,13 @@ def visualize(
     if force_rgb_output and len(shown.bands) == 1:
         return shown.with_bands(replace(shown.bands[0], name=name) for name in _RGB)
     return shown
+
+
+def _named(image: Image, name: str) -> Band:
+    found = next((band for band in image.bands if band.name == name), None)
+    if found is None:
+        raise not_named(image, name, "Image.visualize")
+    return found
 
 
 def _stretched(gains: Sequence[float], biases: Sequence[float]) -> tuple[list[float], list[float]]:

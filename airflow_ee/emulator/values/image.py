@@ -146,9 +146,17 @@ def outline(extent: Grid) -> Geometry:
 
 def no_match(image: Image, selector: object, function: str) -> Exception:
     """The service's complaint about a band that is not there."""
+    if not image.bands:
+        guide = "See https://developers.google.com/earth-engine/guides/debugging#no-bands"
+        return invalid(f"{function}: Band pattern '{selector}' was applied to an Image with no bands. {guide}")
     return invalid(
         f"{function}: Band pattern '{selector}' did not match any bands. Available bands: [{', '.join(image.names)}]"
     )
+
+
+def not_named(image: Image, name: str, function: str) -> Exception:
+    """The service's complaint where a band must be named, and no pattern will do."""
+    return invalid(f"{function}: No band named '{name}'. Available band names: [{', '.join(image.names)}].")
 
 
 def constant_band(name: str, value: float) -> Band:
