@@ -51,7 +51,7 @@ def files(emulator):
         ("table.toAsset", "table", "SUCCEEDED"),
         ("table.toFeatureView", "table", "featureViewExportOptions) is not emulated"),
         ("table.toBigQuery", "table", "bigqueryExportOptions) is not emulated"),
-        ("map.toCloudStorage", "map", "projects.map.export is not emulated"),
+        ("map.toCloudStorage", "map", "SUCCEEDED"),
         ("video.toCloudStorage", "video", "projects.video.export is not emulated"),
         ("classifier.toAsset", "classifier", "projects.classifier.export is not emulated"),
     ],
@@ -225,3 +225,51 @@ def test_a_file_of_16_gibibytes_is_too_large(rest):
         "message": "File dimensions are too large for the number of bands and data type: the total file size requested is "
         "17179869184 but must be less than 17179869184 bytes.",
     }
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # tiles are pictures
+def test_map_tiles_are_named_by_zoom_column_and_row(ee, emulator):
+    region = ee.Geometry.Rectangle([0, 0, 80, 60], "EPSG:4326", False)
+    image = ee.Image.constant([10, 20, 30]).toByte()
+    task = ee.batch.Export.map.toCloudStorage(
+        image, description="tiles", bucket="b", fileFormat="auto", path="p/tiles/", writePublicTiles=True, region=region,
+        skipEmptyTiles=True, minZoom=1, maxZoom=2, mapsApiKey="k", bucketCorsUris=["*"],
+    )  # fmt: skip
+    operation = done(ee, task)
+    assert operation["metadata"]["type"] == "EXPORT_TILES"
+    assert operation["metadata"]["destinationUris"] == [
+        "https://console.developers.google.com/storage/browser/b/p/tiles/"
+    ]
+    assert sorted(files(emulator)) == [f"gs/b/p/tiles/{tile}" for tile in ("1/1/0", "2/2/1")]
+    with rasterio.open(files(emulator)["gs/b/p/tiles/2/2/1"]) as dataset:
+        assert (dataset.driver, dataset.shape, dataset.count) == ("PNG", (256, 256), 4)
+        opaque = dataset.read(4) == 255
+        for band, value in enumerate((10, 20, 30), start=1):
+            assert (dataset.read(band)[opaque] == value).all()
+        # 80 of the tile's 90 degrees, and in web Mercator the part below 60 degrees north.
+        assert opaque[-1].sum() == pytest.approx(256 * 80 / 90, abs=1)
+        assert opaque[:, 0].sum() == pytest.approx(256 * np.log(np.tan(np.radians(75))) / (np.pi / 2), abs=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "export", "complaint"),
+    [
+        ({"endZoom": 30}, {}, "Zoom levels must be in 0..24"),
+        ({"startZoom": 5, "endZoom": 3}, {}, "Zoom levels"),
+        ({"endZoom": 2, "stride": 2}, {}, "stride is not emulated"),
+        ({}, {}, "end zoom or a scale"),
+        ({"endZoom": 20}, {}, "map tiles is not emulated"),
+        ({"scale": -1}, {}, "Scale must be positive"),
+        ({"endZoom": 2}, {"fileFormat": "NPY"}, "Unsupported file format"),
+        ({"endZoom": 2}, {"driveDestination": {"filenamePrefix": "x"}}, "only be exported to Cloud Storage"),
+    ],
+)
+def test_map_tiles_that_cannot_be_are_refused(rest, emulator, options, export, complaint):
+    target = (
+        export
+        if "driveDestination" in export
+        else {"cloudStorageDestination": {"bucket": "b", "filenamePrefix": "t"}, **export}
+    )
+    body = {"expression": IMAGE_OF["image"], "tileOptions": options, "tileExportOptions": target}
+    assert complaint in message(rest.post(f"{rest.project}/map:export", body))
+    assert emulator.operations == []

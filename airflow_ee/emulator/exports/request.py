@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_ee.emulator.errors import field_violation, unimplemented
-from airflow_ee.emulator.exports.destinations import AssetPlace, FilePlace, Place, asset_place, file_place
-from airflow_ee.emulator.exports.formats import GeoTiffFormat, ImageFormat, TfRecordFormat, image_format
+from airflow_ee.emulator.exports.destinations import Place, asset_place, file_place
+from airflow_ee.emulator.exports.formats import GeoTiffFormat, ImageFormat, image_format
+from airflow_ee.emulator.exports.tiles import TileTask, tile_task
 from airflow_ee.emulator.limits import (
     MAX_EXPORT_PIXELS,
     check_description,
@@ -42,7 +43,7 @@ class TableTask:
     """0 for no limit."""
 
 
-Task = ImageTask | TableTask
+Task = ImageTask | TableTask | TileTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +105,7 @@ def _table_task(body: Mapping[str, Any], description: str) -> TableTask:
 _TASKS: dict[str, Callable[[Mapping[str, Any], str], Task]] = {
     "image:export": _image_task,
     "table:export": _table_task,
+    "map:export": tile_task,
 }
 
 METHODS = tuple(_TASKS)
-
-__all__ = ["METHODS", "AssetPlace", "ExportRequest", "FilePlace", "ImageTask", "TableTask", "Task", "TfRecordFormat"]

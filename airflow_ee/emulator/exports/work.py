@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_ee.emulator.api.grids import base_band, requested_grid
+from airflow_ee.emulator.api.maps import TILE_SIDE
+from airflow_ee.emulator.api.pictures import pictured
 from airflow_ee.emulator.catalog.assets import Kind, asset_id, asset_name
 from airflow_ee.emulator.catalog.store import AssetStore, AssetType
 from airflow_ee.emulator.catalog.stored import RECORD, NewImage, write_image, write_json
@@ -24,6 +26,7 @@ from airflow_ee.emulator.exports.geotiffs import write_files
 from airflow_ee.emulator.exports.patches import write_patches
 from airflow_ee.emulator.exports.request import ExportRequest, ImageTask, TableTask
 from airflow_ee.emulator.exports.tables import write_table
+from airflow_ee.emulator.exports.tiles import TileTask, tiles, write_tiles
 from airflow_ee.emulator.limits import check_export_pixels
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.session import Session
@@ -65,11 +68,14 @@ class ExportWork:
         """Refuse at once what the service refuses at once; tells which imagery the expression touches."""
         session = self._new_session()
         value = session.evaluate(request.expression)
-        if isinstance(request.task, ImageTask):
-            export_grid(_image(value), request.task)
+        task = request.task
+        if isinstance(task, ImageTask):
+            export_grid(_image(value), task)
+        elif isinstance(task, TileTask):
+            tiles(pictured(_image(value), None), task)
         else:
             _collection(value)
-        self._check_place(request.task.place, "IMAGE" if isinstance(request.task, ImageTask) else "TABLE")
+        self._check_place(task.place, "IMAGE" if isinstance(task, ImageTask) else "TABLE")
         return session.marker
 
     def _check_place(self, place: Place, kind: AssetType) -> None:
@@ -82,6 +88,10 @@ class ExportWork:
         value = session.evaluate(request.expression)
         if isinstance(request.task, ImageTask):
             return self._image(_image(value), request.task, session, folder, progress)
+        if isinstance(request.task, TileTask):
+            drafts = tuple(write_tiles(_image(value), request.task, folder, progress))
+            seconds = BASE_SECONDS + len(drafts) * TILE_SIDE**2 * PIXEL_SECONDS
+            return Product(request.task.place, drafts, "IMAGE", seconds)
         return self._table(_collection(value), request.task, session, folder, progress)
 
     def _image(self, image: Image, task: ImageTask, session: Session, folder: Path, progress: Progress) -> Product:
