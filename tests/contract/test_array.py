@@ -75,6 +75,7 @@ VALUES = [
     (lambda ee: ee.Array([[4, 0], [0, 2]]).matrixInverse(), [[0.25, 0], [0, 0.5]]),
     (lambda ee: ee.Array([[5, 0], [0, 9]]).eigen(), [[9, 0, 1], [5, 1, 0]]),
     (lambda ee: ee.Array([[0, -3], [-3, 8]]).eigen().round(), [[9, 0, -1], [-1, -1, 0]]),
+    (lambda ee: ee.Array([[0, 0, 0], [0, 0, 0], [0, 0, 0]]).eigen(), [[0, 0, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0]]),
     (lambda ee: ee.Array([1, 2, 3]).accum(0), [1, 3, 6]),
     (lambda ee: ee.Array(M).accum(1, ee.Reducer.max()), M),
     (lambda ee: ee.Array([3, 1, 2]).accum(0, ee.Reducer.min()), [3, 1, 1]),
@@ -107,8 +108,8 @@ REFUSED = [
     (lambda ee: ee.Array([[1, 2], [2, 4]]).matrixInverse(), "singular"),
     (lambda ee: ee.Array(M).matrixDeterminant(), "square"),
     (lambda ee: ee.Array([[1, 2], [0, 1]]).matrixCholeskyDecomposition(), "symmetric"),
-    (lambda ee: ee.Array([[0, 1], [2, 0]]).eigen(), "symmetric"),
-    (lambda ee: ee.Array([[0, 0], [0, 0]]).eigen(), "not zero"),
+    (lambda ee: ee.Array([[0, -1], [1, 0]]).eigen(), "complex"),
+    (lambda ee: ee.Array([[1, 2, 3], [0, 4, 5], [0, 0, 6]]).eigen(), "not symmetric"),
     (lambda ee: ee.Array([[1, 2], [3, 4]]).matrixSingularValueDecomposition(), "not emulated"),
     (lambda ee: ee.Array(M).reduce(ee.Reducer.minMax(), [0]), "fieldAxis"),
     (lambda ee: ee.Array(M).reduce(ee.Reducer.toList(), [0]), "must be a number"),
@@ -194,6 +195,18 @@ def test_reductions_are_those_of_numpy(values):
         np.testing.assert_array_equal(run("accum", array=Array(values), axis=axis).values, values.cumsum(axis=axis))
     everything = run("reduce", array=Array(values), reducer=reducer, axes=list(range(values.ndim)))
     assert everything.values.item() == values.sum()
+
+
+@given(arrays(np.float64, (2, 2), elements=st.integers(-9, 9)))
+def test_eigenvectors_of_pairs_are_only_stretched(values):
+    spread = (values[0, 0] - values[1, 1]) ** 2 + 4 * values[0, 1] * values[1, 0]
+    if spread < 0:
+        with pytest.raises(EmulatorError, match="complex"):
+            run("eigen", input=Array(values))
+    elif spread > 0:  # with equal eigenvalues there need not be two vectors
+        rows = run("eigen", input=Array(values)).values
+        np.testing.assert_allclose(values @ rows[:, 1:].T, rows[:, 1:].T * rows[:, 0], atol=1e-7)
+        np.testing.assert_allclose(np.linalg.norm(rows[:, 1:], axis=1), 1)
 
 
 @given(squares)

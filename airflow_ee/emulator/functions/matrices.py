@@ -13,9 +13,6 @@ from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.eigen import eigen
 
-_SYMMETRIC = 1e-8
-"""How much of the greatest number two that mirror each other may differ."""
-
 
 def matrix(function: str, array: Array, *, square: bool = False) -> Values:
     """An array's numbers in double; it must have two axes."""
@@ -140,10 +137,7 @@ def lu(array: Array) -> dict[str, Any]:
 
 @registry.implements("Array.eigen")
 def eigen_rows(input: Array) -> Array:
-    """Eigenvalues of a symmetric matrix, the greatest first, each before its vector."""
+    """Eigenvalues, the greatest first, each before its vector."""
     values = matrix("Array.eigen", input, square=True)
-    largest = float(np.abs(values).max(initial=0.0))
-    if not largest or not np.isfinite(largest) or np.abs(values - values.T).max() > _SYMMETRIC * largest:
-        raise invalid("Array.eigen: only symmetric matrices that are not zero are emulated.")
     own, vectors = eigen(values)
     return Array(np.column_stack([own, vectors]))

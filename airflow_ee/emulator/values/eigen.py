@@ -1,8 +1,8 @@
-"""Eigenvectors of symmetric matrices, with the signs that the service's library gives them.
+"""Eigenvectors, with the signs that the service's library gives them.
 
-The service names EJML as its library: Householder reflections to a tridiagonal matrix, then implicit QR steps with the eigenvalues as
-shifts, which are found by the same steps before. Signs, and vectors of equal eigenvalues, come from the order of the operations, so that
-these follow the textbook's one at a time.
+The service names EJML as its library: for symmetric matrices Householder reflections to a tridiagonal one, then implicit QR steps with
+the eigenvalues as shifts, which are found by the same steps before; for others reflections to a triangle, whose eigenvectors are solved
+for. Signs, and vectors of equal eigenvalues, come from the order of the operations, so that these follow the textbook's one at a time.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from airflow_ee.emulator.errors import invalid
 
 Vector = NDArray[np.float64]
 MAX_SIZE = 200
+SYMMETRIC = 1e-8
+"""How much of the greatest number two that mirror each other may differ."""
 _EPSILON = 2.0**-52
 _MAX_STEPS = 15
 """Steps for one eigenvalue; beyond these the library goes on by chance."""
@@ -25,17 +27,81 @@ _MAX_STEPS = 15
 def eigen(matrix: Vector) -> tuple[Vector, Vector]:
     """Eigenvalues, the greatest first, and a row for the vector of each.
 
+    Matrices that are not symmetric may have two rows at most.
+
     >>> values, vectors = eigen(np.array([[0.0, 2.0], [2.0, 0.0]]))
     >>> values.round(6).tolist(), vectors.round(3).tolist()
     ([2.0, -2.0], [[0.707, 0.707], [0.707, -0.707]])
     """
-    if len(matrix) > MAX_SIZE:
-        raise invalid(f"Array.eigen: matrices of more than {MAX_SIZE} rows are not emulated.")
+    if len(matrix) > MAX_SIZE or not np.isfinite(matrix).all():
+        raise invalid(f"Array.eigen: matrices that are not finite or have more than {MAX_SIZE} rows are not emulated.")
+    largest = float(np.abs(matrix).max(initial=0.0))
+    if largest == 0:
+        # The library takes nothing for symmetric where all is zero, and goes from the last row to the first.
+        values, rows = np.zeros(len(matrix)), np.eye(len(matrix))[::-1]
+    elif np.abs(matrix - matrix.T).max() <= SYMMETRIC * largest:
+        values, rows = _symmetric(matrix)
+    elif len(matrix) == 2:
+        values, rows = _general_pair(matrix.copy())
+    else:
+        raise invalid("Array.eigen: matrices of more than two rows that are not symmetric are not emulated.")
+    order = np.argsort(-values, kind="stable")
+    return values[order], rows[order]
+
+
+def _symmetric(matrix: Vector) -> tuple[Vector, Vector]:
     diagonal, beside, rows = _tridiagonal(matrix.copy())
     values = _Steps(diagonal.copy(), beside.copy()).solved().diagonal
-    steps = _Steps(diagonal, beside, rows, values).solved()
-    order = np.argsort(-steps.diagonal, kind="stable")
-    return steps.diagonal[order], rows[order]
+    return _Steps(diagonal, beside, rows, values).solved().diagonal, rows
+
+
+def _general_pair(matrix: Vector) -> tuple[Vector, Vector]:
+    """Two eigenvalues and their vectors, those of the triangle's last row first."""
+    shifts = _pair_shifts(matrix)
+    rows = np.eye(2)
+    for taken in range(_MAX_STEPS * 20):
+        if abs(matrix[1, 0]) <= 0.5 * _EPSILON * (abs(matrix[0, 0]) + abs(matrix[1, 1])):
+            return _triangle_vectors(matrix, rows)
+        shift = shifts if taken < 10 else float(matrix[1, 1])
+        run, rise = float(matrix[0, 0]) - shift, float(matrix[1, 0])
+        largest = max(abs(run), abs(rise))
+        if largest <= abs(matrix[0, 0]) * _EPSILON:
+            continue
+        run, rise = run / largest, rise / largest
+        tau = math.copysign(math.sqrt(run * run + rise * rise), run if run else 1.0)
+        vector = np.array([1.0, rise / (run + tau)])
+        gamma = (run + tau) / tau
+        matrix -= np.outer(vector, gamma * (vector @ matrix))
+        matrix -= np.outer(gamma * (matrix @ vector), vector)
+        rows -= np.outer(vector, gamma * (vector @ rows))
+    raise invalid("Array.eigen: the eigenvalues of this matrix do not converge, which is not emulated.")
+
+
+def _pair_shifts(matrix: Vector) -> float:
+    """The first eigenvalue of a pair: rotated until both numbers on the diagonal are equal, where the lesser one is the first."""
+    scaled = matrix / float(np.abs(matrix).max())
+    (one, upper), (lower, two) = scaled.tolist()
+    cosine = sine = 1 / math.sqrt(2)
+    if upper + lower != 0:
+        ratio = (one - two) / (upper + lower)
+        tangent = ratio / (1.0 + math.sqrt(1.0 + ratio * ratio))
+        cosine = 1.0 / math.sqrt(1.0 + tangent * tangent)
+        sine = cosine * tangent
+    equal = cosine * cosine * one + sine * sine * two - cosine * sine * (upper + lower)
+    above = cosine * cosine * upper - sine * sine * lower + cosine * sine * (one - two)
+    below = cosine * cosine * lower - sine * sine * upper + cosine * sine * (one - two)
+    if above * below < 0:
+        raise invalid("Array.eigen: matrices with complex eigenvalues are not emulated.")
+    spread = math.sqrt(below / (above + below)) * math.sqrt(above / (above + below)) if above else 0.0
+    return float(np.abs(matrix).max()) * float(equal - spread * (above + below))
+
+
+def _triangle_vectors(triangle: Vector, rows: Vector) -> tuple[Vector, Vector]:
+    first, last = float(triangle[0, 0]), float(triangle[1, 1])
+    if abs(last - first) / (abs(first) or 1.0) < 100 * _EPSILON:
+        return np.array([last, first]), rows[::-1].copy()
+    vector = np.array([-triangle[0, 1] / (first - last), 1.0]) @ rows
+    return np.array([last, first]), np.array([vector / np.linalg.norm(vector), rows[0]])
 
 
 def _tridiagonal(upper: Vector) -> tuple[Vector, Vector, Vector]:
