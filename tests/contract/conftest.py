@@ -11,9 +11,9 @@ import pytest
 
 from airflow_ee.emulator.api.calls import Call
 from airflow_ee.emulator.api.values import compute_value
+from airflow_ee.emulator.catalog import srtm
 from airflow_ee.emulator.catalog.catalog import Catalog
-from airflow_ee.emulator.catalog.modis import SimulatedModis
-from airflow_ee.emulator.catalog.sentinel2 import SimulatedSentinel2
+from airflow_ee.emulator.catalog.recipe import simulated
 from airflow_ee.emulator.catalog.store import AssetStore
 from airflow_ee.emulator.clock import ManualClock
 from airflow_ee.emulator.errors import EmulatorError
@@ -28,7 +28,7 @@ def new_session(tmp_path_factory):
     """Makes what one request is evaluated with: the simulated collections, and an empty asset store."""
     clock = ManualClock(NOW)
     store = AssetStore(tmp_path_factory.mktemp("assets"))
-    catalog = Catalog([SimulatedModis(clock), SimulatedSentinel2(clock)], store)
+    catalog = Catalog(simulated(clock), store, images=[srtm.asset()])
     return lambda: Session(catalog, registry, clock.now())
 
 

@@ -124,7 +124,7 @@ def test_unknown_assets_and_bands_are_named(world):
 
 def test_an_empty_image_is_refused(world):
     far = call("GeometryConstructors.Rectangle", coordinates=[100, 60, 101, 61])
-    name = "COPERNICUS/S2_SR_HARMONIZED/20200601T101031_20200601T101032_T32TPS"
+    name = "COPERNICUS/S2_SR_HARMONIZED/20200602T101036_20200602T101650_T32TPS"
     bands = call("Image.select", input=image(name), bandSelectors=["B4"])
     clipped = call("Image.clip", input=bands, geometry=far)
     assert "Image is empty" in message(world.compute(graph(clipped)))

@@ -1,6 +1,7 @@
 """The simulated collections look like the real ones, and their truth is known."""
 
-from datetime import UTC, date, datetime
+import time
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ from airflow_ee.emulator import Emulator
 from airflow_ee.emulator.catalog.fields import truth
 from airflow_ee.emulator.catalog.mgrs import tile_named, tiles_over
 from airflow_ee.emulator.catalog.modis import composite_start
+from airflow_ee.emulator.catalog.recipe import simulated
 from airflow_ee.emulator.clock import ManualClock
 
-from .conftest import Rest, call, graph, grid, image, loaded, message
+from .conftest import NOW, Rest, call, graph, grid, image, loaded, message
 
 MODIS = "projects/earthengine-public/assets/MODIS/061/MOD13Q1"
 S2 = "projects/earthengine-public/assets/COPERNICUS/S2_SR_HARMONIZED"
+LANDSAT = "projects/earthengine-public/assets/LANDSAT/LC08/C02/T1_L2"
 BOX = "intersects(\"{'type':'Point','coordinates':[11.3,46.4]}\")"
 
 
@@ -105,24 +108,26 @@ def test_day_of_year_lies_in_the_composite_and_wraps_at_new_year(world):
 
 def test_granules_exist_where_and_when_they_are_asked_for(world):
     june = f'startTime >= "2020-06-01T00:00:00Z" AND startTime < "2020-07-01T00:00:00Z" AND {BOX}'
-    found = listed(world, S2, filter=june)
-    assert found[0]["id"].endswith("/20200601T101031_20200601T101032_T32TPS")
-    assert len(found) == 6
+    everything = listed(world, S2, filter=june)
+    found = [asset for asset in everything if asset["properties"]["MGRS_TILE"] == "32TPS"]
+    assert found[0]["id"].endswith("/20200602T101036_20200602T101650_T32TPS")
+    assert [asset["startTime"][:10] for asset in found] == [
+        f"2020-06-{day:02}" for day in (2, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 30)
+    ]
+    assert found[0]["startTime"] == found[0]["endTime"] == "2020-06-02T10:16:50.134Z"
     properties = found[0]["properties"]
-    assert properties["MGRS_TILE"] == "32TPS"
     assert 0 <= properties["CLOUDY_PIXEL_PERCENTAGE"] <= 100
     clear = listed(world, S2, filter=june + " AND properties.CLOUDY_PIXEL_PERCENTAGE < 20")
     assert {asset["id"] for asset in clear} == {
-        asset["id"] for asset in found if asset["properties"]["CLOUDY_PIXEL_PERCENTAGE"] < 20
+        asset["id"] for asset in everything if asset["properties"]["CLOUDY_PIXEL_PERCENTAGE"] < 20
     }
     same = world.get(found[0]["name"])
     assert same.json() == found[0]
     assert same.headers["x-earth-engine-emulator"] == "simulated"
-    assert "filter it by a region" in message(world.get(f"{S2}:listAssets"))
 
 
 def test_both_sensors_see_the_same_field(world):
-    name = "COPERNICUS/S2_SR_HARMONIZED/20200616T101031_20200616T101032_T32TPS"
+    name = "COPERNICUS/S2_SR_HARMONIZED/20200617T101036_20200617T101650_T32TPS"
     bands = call("Image.select", input=image(name), bandSelectors=["B8", "B4", "SCL"])
     array = world.pixels(graph(bands), grid("EPSG:32632", (660000, 5150000), 50, 100, 100))
     near, red = array["B8"].astype(float), array["B4"].astype(float)
@@ -131,7 +136,7 @@ def test_both_sensors_see_the_same_field(world):
 
     x, y = np.meshgrid(660000 + 50 * (np.arange(100) + 0.5), 5150000 - 50 * (np.arange(100) + 0.5))
     lon, lat = pyproj.Transformer.from_crs("EPSG:32632", "EPSG:4326", always_xy=True).transform(x, y)
-    expected = truth(lon, lat, date(2020, 6, 16).timetuple().tm_yday)
+    expected = truth(lon, lat, date(2020, 6, 17).timetuple().tm_yday)
     assert clear.mean() > 0.2
     assert np.median(np.abs((near - red) / (near + red) - expected)[clear]) < 0.03
 
@@ -151,8 +156,6 @@ def test_every_place_has_a_tile():
 
 
 def test_a_tile_of_512_pixels_takes_a_tenth_of_a_second(world):
-    import time
-
     steps = {"scaleX": 231.65635826395825, "scaleY": -231.65635826395834}
     corner = {
         "translateX": -20015109.354 + 90000 * 231.65635826395825,
@@ -169,6 +172,47 @@ def test_a_tile_of_512_pixels_takes_a_tenth_of_a_second(world):
         loaded(world.asset_pixels(f"{MODIS}/2020_06_09", grid=wanted, bandIds=["NDVI"]))
         times.append(time.perf_counter() - start)
     assert min(times) < 1.0  # 0.1 s on an idle machine; the rest is for a busy one
+
+
+def test_a_list_of_the_whole_world_ends_with_advice(world):
+    text = message(world.get(f"{S2}:listAssets"))
+    assert "more than 6000 images match" in text
+    assert "filterBounds" in text
+
+
+def test_the_first_images_of_the_world_come_quickly(world):
+    collection = call("ImageCollection.load", id="COPERNICUS/S2_SR_HARMONIZED")
+    start = time.perf_counter()
+    first = world.value(
+        graph(call("Element.get", object=call("Collection.first", collection=collection), property="system:index"))
+    )
+    few = call("Collection.limit", collection=collection, limit=7)
+    assert world.value(graph(call("Collection.size", collection=few))) == 7
+    assert time.perf_counter() - start < 5
+    assert first.startswith("20170328T")
+    collection = call("ImageCollection.load", id="LANDSAT/LC08/C02/T1_L2")
+    assert "over 5000 elements" in message(
+        world.post(
+            f"{world.project}/value:compute", {"expression": graph(call("Collection.size", collection=collection))}
+        )
+    )
+
+
+def test_images_appear_on_whole_hours_only():
+    for identity, asset in [
+        (MODIS, "2023_06_10"),
+        (S2, "20200602T101036_20200602T101650_T32TPS"),
+        (LANDSAT, "LC08_044034_20140318"),
+    ]:
+        clock = ManualClock(NOW)
+        catalog = {each.id: each for each in simulated(clock)}
+        collection = catalog[identity.removeprefix("projects/earthengine-public/assets/")]
+        published = collection.image(asset).updated
+        assert (published.minute, published.second, published.microsecond) == (0, 0, 0)
+        clock.set(published - timedelta(microseconds=1))
+        assert collection.image(asset) is None
+        clock.set(published)
+        assert collection.image(asset) is not None
 
 
 def test_the_clock_decides_what_is_there():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.raster import Node
@@ -85,14 +86,12 @@ class ImageAsset:
 
     def to_image(self) -> Image:
         """The lazy value that an expression works with."""
-        bands = tuple(
-            Band(band.name, band.type, band.node, band.grid.projection, _from_origin(band.grid)) for band in self.bands
-        )
+        bands = tuple(Band(band.name, band.type, band.node, band.grid.projection, band.grid) for band in self.bands)
         version = round((self.updated - EPOCH) / timedelta(microseconds=1))
         return Image(bands, self.element_properties(), self.id, version, self.footprint)
 
-    def element_properties(self) -> dict[str, Any]:
-        """The properties with the ``system:`` ones that an element carries."""
+    def element_properties(self) -> Mapping[str, Any]:
+        """The properties with the ``system:`` ones that an element carries; deferred ones stay so."""
         system: dict[str, Any] = {"system:index": self.index}
         if self.start is not None:
             system["system:time_start"] = round(Date.of_datetime(self.start).milliseconds)
@@ -100,7 +99,7 @@ class ImageAsset:
             system["system:time_end"] = round(Date.of_datetime(self.end).milliseconds)
         if self.size_bytes:
             system["system:asset_size"] = self.size_bytes
-        return {**self.properties, **system}
+        return ChainMap(system, cast("dict[str, Any]", self.properties))
 
     def as_json(self, *, view: str = "FULL") -> dict[str, Any]:
         """A REST EarthEngineAsset."""
@@ -116,10 +115,6 @@ class ImageAsset:
         shown["geometry"] = self.geometry.as_value()
         shown["bands"] = [band.as_json() for band in self.bands]
         return {**shown, "sizeBytes": str(self.size_bytes)} if self.size_bytes else shown
-
-
-def _from_origin(grid: Grid) -> Grid:
-    return Grid(grid.projection, row=grid.row, col=grid.col, height=grid.height, width=grid.width)
 
 
 class CollectionAsset(Protocol):

@@ -16,8 +16,14 @@ class Catalog:
     """Assets by id."""
 
     def __init__(
-        self, collections: Iterable[CollectionAsset], stored: AssetStore, *, unknown_asset_status: int = 404
+        self,
+        collections: Iterable[CollectionAsset],
+        stored: AssetStore,
+        *,
+        images: Iterable[ImageAsset] = (),
+        unknown_asset_status: int = 404,
     ) -> None:
+        self._images = {image.id: image for image in images}
         self._collections: dict[str, CollectionAsset] = {}
         for collection in collections:
             self._collections.setdefault(collection.id, collection)
@@ -40,6 +46,8 @@ class Catalog:
         collection = self._collections.get(parent)
         if collection is not None:
             return collection.image(index)
+        if identity in self._images:
+            return self._images[identity]
         return self.stored.image(identity)
 
     def require_image(self, name: str) -> ImageAsset:

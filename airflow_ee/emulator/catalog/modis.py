@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
-from airflow_ee.emulator.catalog import fields
-from airflow_ee.emulator.catalog.assets import AssetBand, ImageAsset, Kind, asset_name
+from airflow_ee.emulator.catalog import fields, optics
+from airflow_ee.emulator.catalog.assets import AssetBand, ImageAsset, Kind
 from airflow_ee.emulator.catalog.fields import Field
-from airflow_ee.emulator.catalog.lattice import LatticeNode, Shade
+from airflow_ee.emulator.catalog.listing import Listing, collection_json, interval, midnight
+from airflow_ee.emulator.catalog.optics import WAVELENGTHS
+from airflow_ee.emulator.catalog.places import land_node, place_node, sites_of
+from airflow_ee.emulator.catalog.scenes import fitted
 from airflow_ee.emulator.clock import Clock
 from airflow_ee.emulator.pixels.crs import SINUSOIDAL
 from airflow_ee.emulator.pixels.grid import Grid, Projection
-from airflow_ee.emulator.pixels.types import type_of_dtype
-from airflow_ee.emulator.values.dates import Date, timestamp
+from airflow_ee.emulator.pixels.raster import Demand, Node, Raster
+from airflow_ee.emulator.pixels.types import PixelType, type_of_dtype
 from airflow_ee.emulator.values.element import Filter
 from airflow_ee.emulator.values.image import WORLD
 
@@ -50,6 +53,8 @@ _BANDS = {
     "DayOfYear": "int16",
     "SummaryQA": "int8",
 }
+_LOST_SHARE = 0.003
+"""Pixels that are masked by chance, of all."""
 _QUALITY_BANDS = ("DetailedQA", "SummaryQA", "DayOfYear")
 
 
@@ -69,83 +74,119 @@ def composite_end(start: datetime) -> datetime:
     return min(start + timedelta(days=PERIOD_DAYS), new_year)
 
 
-@dataclass(frozen=True, slots=True)
-class _Composite:
-    """What one composite shows."""
+class _LookNode(Node):
+    """What one composite kept of each pixel: day of the year, cloud, snow and a number by chance."""
 
-    start: date
+    def __init__(self, start: date) -> None:
+        self._start = start
+        self._day_of_year = start.timetuple().tm_yday
+        self._place = place_node(NATIVE.projection)
 
-    @property
-    def day_of_year(self) -> int:
-        """Of its first day."""
-        return self.start.timetuple().tm_yday
+    def demands(self, grid: Grid) -> tuple[Demand, ...]:
+        """Where the pixels are."""
+        return ((self._place, grid),)
 
-    def shade(self, band: str) -> Shade:
-        """The pixels of one band."""
-
-        def pixels(longitude: Field, latitude: Field, rows: Field, cols: Field) -> tuple[Field, Field]:
-            return self._values(band, longitude, latitude, rows, cols)
-
-        return pixels
-
-    def _values(self, band: str, longitude: Field, latitude: Field, rows: Field, cols: Field) -> tuple[Field, Field]:
-        chance = fields.hashed(cols.astype(np.int64), rows.astype(np.int64), 41 + self.start.toordinal())
-        place = fields.land(longitude, latitude)
-        mask = (~place.water & (chance > 0.003)).astype(np.float64)
-        day = self.day_of_year + np.floor(chance * PERIOD_DAYS)
-        if band == "DayOfYear":
-            return np.where(day > self._last_day, day - self._last_day, day), mask
-        if band in ("ViewZenith", "SolarZenith", "RelativeAzimuth"):
-            return self._angle(band, latitude, chance), mask
+    def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:
+        """Four layers."""
+        longitude, latitude = inputs[0].values
+        rows, cols = sites_of(grid, NATIVE.projection)
+        chance = fields.hashed(cols, rows, 41 + self._start.toordinal())
+        day = self._day_of_year + np.floor(chance * PERIOD_DAYS)
         # A composite keeps the clearest look of its 16 days: clouds must be there on both days looked at to come through.
-        looks = (self.start.toordinal(), self.start.toordinal() + 7)
-        cloud = np.minimum(*(fields.cloudiness(longitude, latitude, look, self.day_of_year) for look in looks)) ** 2
-        if band in _QUALITY_BANDS:
-            return self._quality(band, cloud, self._snow(latitude, chance)), mask
-        green = fields.ndvi(place, day) + 0.02 * (chance - 0.5)
-        return _reflected(band, green - (green - 0.05) * 0.8 * cloud, cloud), mask
-
-    @property
-    def _last_day(self) -> int:
-        return date(self.start.year, 12, 31).timetuple().tm_yday
-
-    def _snow(self, latitude: Field, chance: Field) -> Any:
-        winter = np.cos(2 * np.pi * (self.day_of_year - 15) / 365.25) * np.where(latitude >= 0, 1, -1)
-        return np.maximum(np.abs(latitude) - 45, 0) / 20 * winter > 0.35 + 0.6 * chance
-
-    def _angle(self, band: str, latitude: Field, chance: Field) -> Field:
-        declination = 23.44 * np.sin(2 * np.pi * (self.day_of_year - 81) / 365.25)
-        angles = {
-            "ViewZenith": 60 * chance,
-            "SolarZenith": np.clip(np.hypot(latitude - declination, 25.0), 0, 90),
-            "RelativeAzimuth": 360 * chance - 180,
-        }
-        return np.asarray(angles[band] * 100)
-
-    @staticmethod
-    def _quality(band: str, cloud: Field, snow: Any) -> Field:
-        summary = np.select([snow, cloud > 0.5, cloud > 0.1], [2.0, 3.0, 1.0], 0.0)
-        if band == "SummaryQA":
-            return np.asarray(summary)
-        # Bits 0-1 say how good, 2-5 how useful, 10 mixed clouds, 14 snow or ice; the values of the real product.
-        bits = {0: 0b0000_0100_0100, 1: 0b0000_0101_0101, 2: 0x4800 | 0x55, 3: 0x0C00 | 0x96}
-        chosen = np.select([summary == key for key in bits], [float(value) for value in bits.values()])
-        return np.asarray(chosen)
+        looks = (self._start.toordinal(), self._start.toordinal() + 7)
+        clouds = (fields.cloudiness(longitude, latitude, look, float(self._day_of_year)) for look in looks)
+        snow = fields.snow(longitude, latitude, float(self._day_of_year))
+        layers = (day, np.minimum(*clouds) ** 2, snow, chance)
+        return Raster(np.stack(np.broadcast_arrays(*layers)), inputs[0].mask)
 
 
-def _reflected(band: str, ndvi: Field, cloud: Field) -> Field:
-    red = 0.03 + 0.11 * (1 - np.clip(ndvi, 0, 1)) + 0.35 * cloud
-    near = red * (1 + ndvi) / (1 - ndvi)
-    blue = 0.55 * red + 0.1 * cloud
-    indices = {
-        "NDVI": ndvi,
-        "EVI": 2.5 * (near - red) / (near + 6 * red - 7.5 * blue + 1),
-        "sur_refl_b01": red,
-        "sur_refl_b02": near,
-        "sur_refl_b03": blue,
-        "sur_refl_b07": 0.08 + 0.12 * (1 - np.clip(ndvi, 0, 1)) + 0.1 * cloud,
+Shade = Callable[[Field, Field, Field], Field]
+"""Digital numbers from the looks, from what grows on the places, and from their latitude."""
+
+
+class _CompositeBand(Node):
+    """One band of a composite; water and some pixels by chance are masked."""
+
+    def __init__(self, type_: PixelType, look: _LookNode, shade: Shade) -> None:
+        self._type = type_
+        self._look = look
+        self._shade = shade
+
+    def demands(self, grid: Grid) -> tuple[Demand, ...]:
+        """The looks, the places and what grows there."""
+        return ((self._look, grid), (land_node(NATIVE.projection), grid), (place_node(NATIVE.projection), grid))
+
+    def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:
+        """Pixels outside of the projection's outline are masked as well."""
+        look, land, place = (each.values for each in inputs)
+        rows, cols = sites_of(grid, NATIVE.projection)
+        inside = (rows >= 0) & (rows < NATIVE.height) & (cols >= 0) & (cols < NATIVE.width)
+        seen = inside & (inputs[2].mask > 0) & (land[4] == 0) & (look[3] > _LOST_SHARE)
+        return fitted(np.broadcast_to(self._shade(look, land, place[1]), grid.shape), seen, self._type)
+
+
+def _green(look: Field, land: Field) -> Field:
+    base, height, cosine, sine, water = land
+    return fields.ndvi(fields.Land(base, height, cosine, sine, water > 0), look[0])
+
+
+def _seen(colour: str, look: Field, land: Field) -> Field:
+    clear = np.zeros_like(look[1])
+    return optics.reflectance(WAVELENGTHS[colour], _green(look, land), np.stack([look[1], clear, clear, look[2]]))
+
+
+def _colour(colour: str, look: Field, land: Field, _latitude: Field) -> Field:
+    return np.asarray(np.clip(_seen(colour, look, land), 0, 1) * 10_000)
+
+
+def _ndvi(look: Field, land: Field, _latitude: Field) -> Field:
+    near, red = _seen("near", look, land), _seen("red", look, land)
+    return np.asarray(np.clip((near - red) / (near + red) * 10_000, -2000, 10_000))
+
+
+def _evi(look: Field, land: Field, _latitude: Field) -> Field:
+    near, red, blue = (_seen(colour, look, land) for colour in ("near", "red", "blue"))
+    return np.asarray(np.clip(2.5 * (near - red) / (near + 6 * red - 7.5 * blue + 1) * 10_000, -2000, 10_000))
+
+
+def _summary(look: Field, _land: Field, _latitude: Field) -> Field:
+    """0 where nothing at all is in the way: there NDVI is the truth."""
+    cloud, snow = look[1], look[2]
+    return np.asarray(np.select([cloud > 0.5, snow > 0, cloud > 0], [3.0, 2.0, 1.0], 0.0))
+
+
+def _detailed(look: Field, land: Field, latitude: Field) -> Field:
+    """Bits 0-1 say how good, 2-5 how useful, 6-7 aerosol, 8 clouds beside, 10 mixed clouds, 11-13 land, 14 snow."""
+    bits = {0: 0x0844, 1: 0x0989, 2: 0x4851, 3: 0x0DE2}
+    summary = _summary(look, land, latitude)
+    return np.asarray(np.select([summary == key for key in bits], [float(value) for value in bits.values()]))
+
+
+def _solar_zenith(day_of_year: int, _look: Field, _land: Field, latitude: Field) -> Field:
+    declination = 23.44 * np.sin(2 * np.pi * (day_of_year - 81) / 365.25)
+    return np.asarray(np.clip(np.hypot(latitude - declination, 25.0), 0, 90) * 100)
+
+
+def _wrapped(last_day: int, look: Field, _land: Field, _latitude: Field) -> Field:
+    """The last composite of a year reaches into the next one: days are those of the year that they are in."""
+    return np.asarray(np.where(look[0] > last_day, look[0] - last_day, look[0]))
+
+
+def _shades(start: date) -> dict[str, Shade]:
+    return {
+        "NDVI": _ndvi,
+        "EVI": _evi,
+        "DetailedQA": _detailed,
+        "sur_refl_b01": partial(_colour, "red"),
+        "sur_refl_b02": partial(_colour, "near"),
+        "sur_refl_b03": partial(_colour, "blue"),
+        "sur_refl_b07": partial(_colour, "swir 2"),
+        "ViewZenith": lambda look, _land, _latitude: 6000 * look[3],
+        "SolarZenith": partial(_solar_zenith, start.timetuple().tm_yday),
+        "RelativeAzimuth": lambda look, _land, _latitude: 36_000 * look[3] - 18_000,
+        "DayOfYear": partial(_wrapped, date(start.year, 12, 31).timetuple().tm_yday),
+        "SummaryQA": _summary,
     }
-    return np.asarray(np.clip(indices[band] * 10000, -2000, 10000))
 
 
 class SimulatedModis:
@@ -165,18 +206,17 @@ class SimulatedModis:
             start = composite_end(datetime(start.year, start.month, start.day, tzinfo=UTC)).date()
 
     def _published(self, start: date) -> bool:
-        return start >= FIRST_DAY and _midnight(start) + timedelta(days=PERIOD_DAYS) + LATENCY <= self._clock.now()
+        return start >= FIRST_DAY and midnight(start) + timedelta(days=PERIOD_DAYS) + LATENCY <= self._clock.now()
 
     def query(self, filters: Sequence[Filter]) -> Iterable[ImageAsset]:
         """The composites whose start the filters allow; every one of them covers the world."""
-        windows = [window for window in (each.window() for each in filters) if window is not None]
-        today = self._clock.now()
-        earliest = max([window.start for window in windows], default=Date(0))
-        latest = min([window.end for window in windows], default=Date.of_datetime(today))
-        first = _day(max(earliest, Date.of_datetime(_midnight(FIRST_DAY))))
-        last = _day(min(latest, Date.of_datetime(today)))
-        for start in self._starts(first, last):
-            if self._published(start) and all(Date.of_datetime(_midnight(start)) in window for window in windows):
+        wanted = Listing.of(filters)
+        if wanted.indices is not None:
+            yield from wanted.named(self.image)
+            return
+        first, last = interval(wanted, FIRST_DAY, self._clock.now())
+        for start in self._starts(first.date(), last.date()):
+            if self._published(start) and wanted.allows(midnight(start)):
                 yield self._asset(start)
 
     def image(self, index: str) -> ImageAsset | None:
@@ -191,13 +231,12 @@ class SimulatedModis:
         return self._asset(start)
 
     def _asset(self, start: date) -> ImageAsset:
-        composite, began = _Composite(start), _midnight(start)
-        bands = tuple(_band(name, dtype, composite) for name, dtype in _BANDS.items())
+        began = midnight(start)
         end = composite_end(began)
         return ImageAsset(
             id=f"{ID}/{start:%Y_%m_%d}",
             kind=self.kind,
-            bands=bands,
+            bands=_bands(start),
             updated=began + timedelta(days=PERIOD_DAYS) + LATENCY,
             start=began,
             end=end,
@@ -211,23 +250,16 @@ class SimulatedModis:
 
     def as_json(self, *, view: str = "FULL") -> dict[str, Any]:
         """A REST EarthEngineAsset of the collection."""
-        shown: dict[str, Any] = {"type": "IMAGE_COLLECTION", "name": asset_name(ID), "id": ID}
-        shown["updateTime"] = timestamp(self._clock.now().replace(hour=0, minute=0, second=0, microsecond=0))
-        if view == "BASIC":
-            return shown
-        properties = {"title": "Simulated MOD13Q1", "description": "Made by the emulator: no satellite saw this."}
-        return {**shown, "startTime": timestamp(_midnight(FIRST_DAY)), "properties": properties}
+        return collection_json(ID, FIRST_DAY, self._clock.now(), view)
 
 
-def _band(name: str, dtype: str, composite: _Composite) -> AssetBand:
-    type_ = type_of_dtype(dtype)
-    policy = "MODE" if name in _QUALITY_BANDS else "MEAN"
-    return AssetBand(name, type_, NATIVE, LatticeNode(NATIVE, type_, composite.shade(name)), policy)
+@lru_cache(maxsize=1024)
+def _bands(start: date) -> tuple[AssetBand, ...]:
+    look, shades = _LookNode(start), _shades(start)
 
+    def band(name: str, dtype: str) -> AssetBand:
+        type_ = type_of_dtype(dtype)
+        policy = "MODE" if name in _QUALITY_BANDS else "MEAN"
+        return AssetBand(name, type_, NATIVE, _CompositeBand(type_, look, shades[name]), policy)
 
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
-def _day(moment: Date) -> date:
-    return moment.moment.date()
+    return tuple(band(name, dtype) for name, dtype in _BANDS.items())

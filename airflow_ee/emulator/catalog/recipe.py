@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from airflow_ee.emulator.catalog import modis
+from airflow_ee.emulator.catalog import landsat, modis, sentinel2, srtm
 from airflow_ee.emulator.catalog.assets import CollectionAsset
 from airflow_ee.emulator.catalog.catalog import Catalog
+from airflow_ee.emulator.catalog.landsat import SimulatedLandsat
 from airflow_ee.emulator.catalog.modis import SimulatedModis
 from airflow_ee.emulator.catalog.mounts import Mount, MountedCollection
 from airflow_ee.emulator.catalog.sentinel2 import SimulatedSentinel2
@@ -19,7 +20,11 @@ from airflow_ee.emulator.clock import Clock
 
 def simulated(clock: Clock) -> list[CollectionAsset]:
     """The collections that are made up."""
-    return [SimulatedModis(clock), SimulatedSentinel2(clock)]
+    return [
+        SimulatedModis(clock),
+        *(SimulatedSentinel2(product, clock) for product in sentinel2.PRODUCTS),
+        *(SimulatedLandsat(product, clock) for product in landsat.PRODUCTS),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,8 @@ class CatalogRecipe:
     def catalog(self, clock: Clock, store: AssetStore) -> Catalog:
         """The catalogue; folders are read now."""
         mounted = [MountedCollection(mount, _end_of(mount)) for mount in self.mounts]
-        return Catalog([*mounted, *simulated(clock)], store, unknown_asset_status=self.unknown_asset_status)
+        status = self.unknown_asset_status
+        return Catalog([*mounted, *simulated(clock)], store, images=[srtm.asset()], unknown_asset_status=status)
 
 
 def _end_of(mount: Mount) -> Any:

@@ -1,205 +1,176 @@
-"""A simulated COPERNICUS/S2_SR_HARMONIZED: granules for any place, made when a filter's region asks for them."""
+"""The simulated Sentinel-2 collections: both levels of the images, and the two cloud layers that go with them.
+
+Granules are made when somebody asks for them. All four collections share the index of a granule and its sky.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from datetime import UTC, date, datetime
+from functools import lru_cache, partial
 from typing import Any
 
-import numpy as np
-
-from airflow_ee.emulator.catalog import fields
-from airflow_ee.emulator.catalog.assets import AssetBand, ImageAsset, Kind, asset_name
-from airflow_ee.emulator.catalog.fields import Field
-from airflow_ee.emulator.catalog.lattice import LatticeNode, Shade
+from airflow_ee.emulator.catalog import sentinel2_bands as bands
+from airflow_ee.emulator.catalog import sentinel2_properties as properties
+from airflow_ee.emulator.catalog.assets import AssetBand, ImageAsset, Kind
+from airflow_ee.emulator.catalog.deferred import Deferred
+from airflow_ee.emulator.catalog.listing import Listing, collection_json, interval
 from airflow_ee.emulator.catalog.mgrs import SIDE, Tile, tile_named, tiles_over
+from airflow_ee.emulator.catalog.places import TrackNode, green_node, sky_node, track_node
+from airflow_ee.emulator.catalog.scenes import SceneBand, Swath, whole_hour
+from airflow_ee.emulator.catalog.sentinel2_bands import BandKind
+from airflow_ee.emulator.catalog.sentinel2_passes import LATENCY, ORBIT, REACH, Granule, granules, named
 from airflow_ee.emulator.clock import Clock
-from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.pixels.crs import WGS84, convert
 from airflow_ee.emulator.pixels.grid import Grid, Projection
-from airflow_ee.emulator.pixels.types import type_of_dtype
-from airflow_ee.emulator.values.dates import Date, timestamp
+from airflow_ee.emulator.pixels.raster import Node
 from airflow_ee.emulator.values.element import Filter
 
-ID = "COPERNICUS/S2_SR_HARMONIZED"
-FIRST_DAY = date(2017, 3, 28)
-REVISIT_DAYS = 5
-LATENCY = timedelta(days=1)
-MAX_GRANULES = 20_000
-
-_SIZES = {
-    "B1": 60, "B2": 10, "B3": 10, "B4": 10, "B5": 20, "B6": 20, "B7": 20, "B8": 10, "B8A": 20, "B9": 60, "B11": 20,
-    "B12": 20, "AOT": 10, "WVP": 10, "SCL": 20, "MSK_CLDPRB": 20, "MSK_SNWPRB": 20, "QA60": 60,
-}  # fmt: skip
-_BYTES = ("SCL", "MSK_CLDPRB", "MSK_SNWPRB")
-_LEVEL = {"B1": 0.35, "B2": 0.45, "B3": 0.8, "B4": 1.0, "B5": 1.3, "B11": 1.6, "B12": 1.2}
-"""Reflectance of bands that follow the red one, relative to it."""
-_SHARE = {"B6": 0.75, "B7": 0.92, "B8": 1.0, "B8A": 1.02, "B9": 0.95}
-"""Reflectance of bands that follow the near infrared."""
-_ID = re.compile(r"(\d{8})T(\d{6})_(\d{8})T(\d{6})_T(\d{2}[A-Z]{3})")
-_ANCHOR = date(2020, 6, 1)
+_ID = re.compile(r"(\d{8}T\d{6})_\d{8}T\d{6}_T(\d{2}[A-Z]{3})")
+_NORTH = 10_000_000.0
 
 
-@dataclass(frozen=True, slots=True)
-class Granule:
-    """One tile on one date."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Product:
+    """One of the collections."""
 
-    tile: Tile
-    day: date
-
-    @property
-    def sensed(self) -> datetime:
-        """Half past ten by the sun, more or less: 24 minutes earlier for each zone to the east."""
-        base = datetime(self.day.year, self.day.month, self.day.day, 10, 10, 31, tzinfo=UTC)
-        return base.replace(hour=0, minute=0, second=0) + (
-            timedelta(hours=10, minutes=10, seconds=31) - timedelta(minutes=24) * (self.tile.zone - 32)
-        ) % timedelta(days=1)
-
-    @property
-    def index(self) -> str:
-        """The ``system:index``."""
-        return f"{self.sensed:%Y%m%dT%H%M%S}_{self.sensed + timedelta(seconds=1):%Y%m%dT%H%M%S}_T{self.tile.name}"
-
-    @property
-    def day_of_year(self) -> int:
-        """From 1."""
-        return self.day.timetuple().tm_yday
-
-    def grid(self, size: int) -> Grid:
-        """The tile in pixels of so many metres."""
-        transform = (float(size), 0.0, float(self.tile.left), 0.0, float(-size), float(self.tile.top))
-        return Grid(Projection(self.tile.crs, transform), row=0, col=0, height=SIDE // size, width=SIDE // size)
-
-    def shade(self, band: str) -> Shade:
-        """The pixels of one band."""
-
-        def pixels(longitude: Field, latitude: Field, _rows: Field, _cols: Field) -> tuple[Field, Field]:
-            cloud = fields.cloudiness(longitude, latitude, self.day.toordinal(), self.day_of_year)
-            return self._values(band, longitude, latitude, cloud), np.ones_like(longitude)
-
-        return pixels
-
-    def _values(self, band: str, longitude: Field, latitude: Field, cloud: Field) -> Field:
-        if band == "MSK_CLDPRB":
-            return 100 * cloud
-        if band in ("MSK_SNWPRB", "QA60"):
-            return np.zeros_like(cloud)
-        if band in ("AOT", "WVP"):
-            return np.full_like(cloud, 120.0 if band == "AOT" else 1500.0) + 300 * cloud
-        place = fields.land(longitude, latitude)
-        green = fields.ndvi(place, self.day_of_year)
-        shadow = fields.cloudiness(longitude - 0.012, latitude - 0.01, self.day.toordinal(), self.day_of_year) > 0.6
-        if band == "SCL":
-            bare = np.where(place.water, 6.0, np.where(green > 0.35, 4.0, 5.0))
-            return np.select([cloud > 0.75, cloud > 0.4, cloud > 0.2, shadow], [9.0, 8.0, 7.0, 3.0], bare)
-        return self._reflectance(band, green, cloud, np.where(shadow & (cloud <= 0.2), 0.45, 1.0))
-
-    @staticmethod
-    def _reflectance(band: str, green: Field, cloud: Field, light: Field) -> Field:
-        red = 0.02 + 0.12 * (1 - np.clip(green, 0, 1))
-        near = red * (1 + green) / (1 - green)
-        ground = near * _SHARE[band] if band in _SHARE else red * _LEVEL[band]
-        return (ground * light * (1 - cloud) + 0.75 * cloud) * 10_000
+    id: str
+    first_day: date
+    bands: tuple[BandKind, ...]
+    properties: Callable[[Granule], dict[str, Any]]
+    size_bytes: int
+    """Of an image that fills its tile."""
 
 
-@lru_cache(maxsize=8192)
-def cloudy_percentage(granule: Granule) -> float:
-    """From a few hundred places of the tile."""
-    steps = (np.arange(16) + 0.5) / 16 * SIDE
-    x, y = np.meshgrid(granule.tile.left + steps, granule.tile.top - steps)
-    longitude, latitude = convert(granule.tile.crs, WGS84, x, y)
-    cloud = fields.cloudiness(longitude, latitude, granule.day.toordinal(), granule.day_of_year)
-    return round(100 * float((cloud > 0.4).mean()), 6)
-
-
-def flies_over(tile: Tile, day: date) -> bool:
-    """Whether a satellite passes: every fifth day, zone by zone."""
-    return ((day - _ANCHOR).days - (tile.zone - 32)) % REVISIT_DAYS == 0
+PRODUCTS = (
+    Product(
+        "COPERNICUS/S2_SR_HARMONIZED",
+        date(2017, 3, 28),
+        bands.SURFACE_BANDS,
+        properties.surface_properties,
+        1_200_000_000,
+    ),
+    Product("COPERNICUS/S2_HARMONIZED", date(2015, 6, 27), bands.TOP_BANDS, properties.top_properties, 800_000_000),
+    Product(
+        "COPERNICUS/S2_CLOUD_PROBABILITY",
+        date(2015, 6, 27),
+        bands.PROBABILITY_BANDS,
+        properties.probability_properties,
+        30_000_000,
+    ),
+    Product(
+        "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED",
+        date(2015, 6, 27),
+        bands.SCORE_BANDS,
+        properties.score_properties,
+        160_000_000,
+    ),
+)
 
 
 class SimulatedSentinel2:
-    """The whole collection."""
+    """One whole collection."""
 
-    id = ID
     kind = Kind.SIMULATED
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, product: Product, clock: Clock) -> None:
+        self.id = product.id
+        self._product = product
         self._clock = clock
 
     def query(self, filters: Sequence[Filter]) -> Iterable[ImageAsset]:
-        """The granules that the filters allow, oldest first. Without a region there would be a world of them."""
-        regions = [region for region in (each.region() for each in filters) if region is not None]
-        if not regions:
-            raise invalid(f"{ID} is simulated for the places that are asked for: filter it by a region (filterBounds).")
-        tiles = tiles_over(regions[0])
-        first, last = self._days(filters)
-        granules = len(tiles) * max(0, (last - first).days) / REVISIT_DAYS
-        if granules > MAX_GRANULES:
-            raise invalid(f"{ID}: about {granules:.0f} granules match; filter by date or by a smaller region.")
-        for day in _days(first, last):
-            yield from (self._asset(Granule(tile, day)) for tile in tiles if self._exists(tile, day))
+        """The granules that the filters may let pass, oldest first; without a region those of the world."""
+        wanted = Listing.of(filters)
+        if wanted.indices is not None:
+            yield from wanted.named(self.image)
+            return
+        first, last = interval(wanted, self._product.first_day, self._clock.now())
+        if first > last:
+            return
+        found = granules(tiles_over(wanted.region), first, last)
+        wanted_ones = (each for each in found if self._exists(each) and wanted.allows(each.sensed))
+        for granule in wanted.bounded(self.id, wanted_ones):
+            yield self._asset(granule)
 
-    def _days(self, filters: Sequence[Filter]) -> tuple[date, date]:
-        windows = [window for window in (each.window() for each in filters) if window is not None]
-        now = Date.of_datetime(self._clock.now())
-        start = max([window.start for window in windows], default=Date(0))
-        end = min([*(window.end for window in windows), now])
-        return max(FIRST_DAY, max(start, Date(0)).moment.date()), max(end, Date(0)).moment.date()
-
-    def _exists(self, tile: Tile, day: date) -> bool:
-        return day >= FIRST_DAY and flies_over(tile, day) and Granule(tile, day).sensed + LATENCY <= self._clock.now()
+    def _exists(self, granule: Granule) -> bool:
+        return granule.day >= self._product.first_day and published(granule) <= self._clock.now()
 
     def image(self, index: str) -> ImageAsset | None:
         """The granule of that name."""
         match = _ID.fullmatch(index)
-        tile = tile_named(match[5]) if match else None
+        tile = tile_named(match[2]) if match else None
         if match is None or tile is None:
             return None
         try:
-            granule = Granule(tile, datetime.strptime(match[1], "%Y%m%d").replace(tzinfo=UTC).date())
+            start = datetime.strptime(match[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
         except ValueError:
             return None
-        return self._asset(granule) if granule.index == index and self._exists(tile, granule.day) else None
+        for granule in named(tile, start):
+            if granule.index == index and self._exists(granule):
+                return self._asset(granule)
+        return None
 
     def _asset(self, granule: Granule) -> ImageAsset:
         return ImageAsset(
-            id=f"{ID}/{granule.index}",
+            id=f"{self.id}/{granule.index}",
             kind=self.kind,
-            bands=tuple(_band(name, size, granule) for name, size in _SIZES.items()),
-            updated=granule.sensed + LATENCY,
+            bands=_bands(self._product, granule),
+            updated=published(granule),
             start=granule.sensed,
-            properties={
-                "CLOUDY_PIXEL_PERCENTAGE": cloudy_percentage(granule),
-                "MGRS_TILE": granule.tile.name,
-                "SPACECRAFT_NAME": f"Sentinel-2{'AB'[(granule.day - _ANCHOR).days // REVISIT_DAYS % 2]}",
-                "SENSING_ORBIT_NUMBER": (granule.tile.zone * 17) % 143 + 1,
-                "PROCESSING_BASELINE": "05.00",
-                "GENERAL_QUALITY": "PASSED",
-                "NODATA_PIXEL_PERCENTAGE": 0,
-            },
-            size_bytes=1_100_000_000,
+            end=granule.sensed,
+            properties=Deferred(partial(self._product.properties, granule)),
+            footprint=granule.footprint,
+            size_bytes=self._product.size_bytes,
         )
 
     def as_json(self, *, view: str = "FULL") -> dict[str, Any]:
         """A REST EarthEngineAsset of the collection."""
-        shown: dict[str, Any] = {"type": "IMAGE_COLLECTION", "name": asset_name(ID), "id": ID}
-        shown["updateTime"] = timestamp(self._clock.now().replace(hour=0, minute=0, second=0, microsecond=0))
-        if view == "BASIC":
-            return shown
-        start = datetime(FIRST_DAY.year, FIRST_DAY.month, FIRST_DAY.day, tzinfo=UTC)
-        properties = {"title": "Simulated Sentinel-2", "description": "Made by the emulator: no satellite saw this."}
-        return {**shown, "startTime": timestamp(start), "properties": properties}
+        return collection_json(self.id, self._product.first_day, self._clock.now(), view)
 
 
-def _days(first: date, last: date) -> Iterator[date]:
-    return (first + timedelta(days=number) for number in range((last - first).days + 1))
+def published(granule: Granule) -> datetime:
+    """When a granule appears."""
+    return whole_hour(granule.sensed + LATENCY)
 
 
-def _band(name: str, size: int, granule: Granule) -> AssetBand:
-    type_ = type_of_dtype("uint8" if name in _BYTES else "uint16")
-    grid = granule.grid(size)
-    policy = "MODE" if name in ("SCL", "QA60") else "MEAN"
-    return AssetBand(name, type_, grid, LatticeNode(grid, type_, granule.shade(name)), policy)
+@lru_cache(maxsize=4096)
+def tile_grid(tile: Tile, size: int) -> Grid:
+    """A tile in pixels of so many metres."""
+    transform = (float(size), 0.0, float(tile.left), 0.0, float(-size), float(tile.top))
+    return Grid(Projection(tile.crs, transform), row=0, col=0, height=SIDE // size, width=SIDE // size)
+
+
+@lru_cache(maxsize=4096)
+def _window(tile: Tile, size: int) -> Grid:
+    """The same as a part of the zone's lattice, which the zone's tiles share: nodes are computed once for all of them."""
+    north = _NORTH if tile.crs.text.startswith("EPSG:327") else 0.0
+    lattice = Projection(tile.crs, (float(size), 0.0, 0.0, 0.0, float(-size), north))
+    row, col = round((north - tile.top) / size), tile.left // size
+    return Grid(lattice, row=row, col=col, height=SIDE // size, width=SIDE // size)
+
+
+def _bands(product: Product, granule: Granule) -> tuple[AssetBand, ...]:
+    """The bands, those of one size with the same nodes behind them."""
+    looks = {size: _look(granule, size) for size in {kind.size for kind in product.bands}}
+    return tuple(_band(kind, granule, looks[kind.size]) for kind in product.bands)
+
+
+Look = tuple[Grid, TrackNode, dict[str, Node]]
+
+
+def _look(granule: Granule, size: int) -> Look:
+    window = _window(granule.tile, size)
+    lattice, day = window.projection, granule.day
+    nodes: dict[str, Node] = {
+        "green": green_node(lattice, day.timetuple().tm_yday),
+        "sky": sky_node(lattice, day),
+    }
+    return window, track_node(lattice, ORBIT, granule.node_longitude), nodes
+
+
+def _band(kind: BandKind, granule: Granule, look: Look) -> AssetBand:
+    window, track, nodes = look
+    swath = Swath(track, REACH if kind.available(granule.day) else -1.0)
+    node = SceneBand(window, kind.type, swath, tuple(nodes[need] for need in kind.needs), kind.shade)
+    return AssetBand(kind.name, kind.type, tile_grid(granule.tile, kind.size), node, kind.policy)

@@ -103,7 +103,7 @@ def size(collection: Collection) -> int:
 @registry.implements("Collection.first")
 def first(collection: Collection) -> Any:
     """The first, or null."""
-    return collection.elements[0] if collection.elements else None
+    return next(iter(collection.head(1)), None)
 
 
 @registry.implements("Collection.cache")
@@ -119,6 +119,8 @@ def limit(
     """At most so many, after ordering by a property; elements without it come last."""
     if limit is not None and limit < 0:
         raise invalid(f"Collection.limit: The limit must not be negative, got {limit}.")
+    if key is None and limit is not None:
+        return collection.some_of(collection.head(limit))
     elements = list(collection.elements)
     if key is not None:
         elements = ordered(elements, key, ascending)
@@ -143,7 +145,7 @@ def to_list(collection: Collection, count: int, offset: int = 0) -> list[Any]:
     """Elements as a list."""
     if count < 0 or offset < 0:
         raise invalid("Collection.toList: count and offset must not be negative.")
-    return list(collection.elements[offset : offset + count])
+    return collection.head(offset + count)[offset:]
 
 
 @registry.implements("Collection.merge", "ImageCollection.merge")

@@ -8,11 +8,11 @@ from typing import Any
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.collections import ordered
-from airflow_ee.emulator.functions.filters import as_filter
+from airflow_ee.emulator.functions.filters import as_filter, compared
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.values.dates import Date
 from airflow_ee.emulator.values.element import INDEX, Collection, Feature, field_of, index_of
-from airflow_ee.emulator.values.filters import FilterValue
+from airflow_ee.emulator.values.filters import FilterValue, Operand
 
 Matches = list[Any]
 
@@ -90,7 +90,7 @@ def apply(join: Any, primary: Collection, secondary: Collection, condition: Any)
     condition = as_filter(condition)
     if join.kind == "saveBest" and not condition.measures:
         raise invalid("Join.apply: saveBest needs a condition with a measure: maxDifference or withinDistance.")
-    matches = _matcher(secondary.elements, condition)
+    matches = _matcher(_candidates(primary, secondary, condition), condition)
     if join.kind in ("simple", "inverted"):
         wanted = join.kind == "simple"
         return primary.some_of(each for each in primary.elements if (next(matches(each), None) is not None) == wanted)
@@ -101,6 +101,14 @@ def apply(join: Any, primary: Collection, secondary: Collection, condition: Any)
 
 
 Matcher = Callable[[Any], Iterator[Any]]
+
+
+def _candidates(primary: Collection, secondary: Collection, condition: FilterValue) -> list[Any]:
+    """The secondary elements; where indices must be equal, a collection that is yet to be listed is asked for those."""
+    if condition.equal_fields() != (INDEX, INDEX):
+        return secondary.elements
+    wanted = [index_of(each) for each in primary.elements]
+    return secondary.filtered(compared("listContains", Operand(value=wanted), Operand(INDEX))).elements
 
 
 def _matcher(candidates: list[Any], condition: FilterValue) -> Matcher:

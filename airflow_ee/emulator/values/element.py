@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from itertools import islice
+from typing import Any, Protocol, runtime_checkable
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.pixels.crs import WGS84
@@ -62,6 +63,14 @@ class Filter(Protocol):
         """Longitudes and latitudes outside of which nothing can match, where there are some."""
 
 
+@runtime_checkable
+class NamesImages(Protocol):
+    """A filter that may know the only images that can match."""
+
+    def indices(self) -> Sequence[str] | None:
+        """Their indices, where the filter names them."""
+
+
 Query = Callable[[Sequence[Filter]], Iterable[Image]]
 """Finds the images of a catalogue's collection that filters may let pass; it may find too many, never too few."""
 
@@ -96,12 +105,20 @@ class Collection:
             self._elements = self._answer()
         return self._elements
 
+    def head(self, count: int) -> list[Any]:
+        """The first elements; a query that has not been answered yet goes no further than that."""
+        if self._elements is not None or count > MAX_ELEMENTS:
+            return self.elements[:count]
+        return list(islice(self._matches(), count))
+
+    def _matches(self) -> Iterator[Any]:
+        assert self._query is not None
+        return (image for image in self._query(self._filters) if all(each.matches(image) for each in self._filters))
+
     def _answer(self) -> list[Any]:
         found: list[Any] = []
-        assert self._query is not None
-        for image in self._query(self._filters):
-            if all(each.matches(image) for each in self._filters):
-                found.append(image)
+        for image in self._matches():
+            found.append(image)
             if len(found) > MAX_ELEMENTS:
                 raise invalid(f"Collection query aborted after accumulating over {MAX_ELEMENTS} elements.")
         return found

@@ -9,7 +9,7 @@ from typing import Any
 from airflow_ee.emulator.pixels.crs import WGS84
 from airflow_ee.emulator.pixels.grid import Bounds
 from airflow_ee.emulator.values.dates import Date, DateRange
-from airflow_ee.emulator.values.element import GEOMETRY_FIELDS, field_of
+from airflow_ee.emulator.values.element import GEOMETRY_FIELDS, INDEX, field_of
 from airflow_ee.emulator.values.geometry import Geometry
 
 Test = Callable[[Any, Any], bool]
@@ -38,6 +38,10 @@ class FilterValue:
 
     def equal_fields(self) -> tuple[str, str] | None:
         """Fields of either side that must be equal, where there are some."""
+        return None
+
+    def indices(self) -> Sequence[str] | None:
+        """The only indices that can match, where the filter names them."""
         return None
 
     def window(self) -> DateRange | None:
@@ -113,6 +117,15 @@ class Comparison(FilterValue):
             return None
         return self.left.field, self.right.field
 
+    def indices(self) -> Sequence[str] | None:
+        """The index that must be equal, or the list that must have it."""
+        if self.name == "Filter.eq" and INDEX in (self.left.field, self.right.field):
+            value = self.right.value if self.left.field == INDEX else self.left.value
+            return (value,) if isinstance(value, str) else None
+        if self.name != "Filter.listContains" or self.right.field != INDEX or not isinstance(self.left.value, list):
+            return None
+        return tuple(value for value in self.left.value if isinstance(value, str))
+
     def window(self) -> DateRange | None:
         """The interval, where it is about the element's start."""
         about_start = self.name == "Filter.dateRangeContains" and self.right.field == "system:time_start"
@@ -171,6 +184,10 @@ class Every(FilterValue):
     def equal_fields(self) -> tuple[str, str] | None:
         """Those of the first filter that has some."""
         return next((fields for fields in (each.equal_fields() for each in self.filters) if fields), None)
+
+    def indices(self) -> Sequence[str] | None:
+        """Those of the first filter that names some: the others only leave fewer."""
+        return next((found for found in (each.indices() for each in self.filters) if found is not None), None)
 
     def window(self) -> DateRange | None:
         """What the intervals have in common."""

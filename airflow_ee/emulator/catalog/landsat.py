@@ -1,0 +1,136 @@
+"""The simulated LANDSAT/LC08/C02/T1_L2 and LANDSAT/LC09/C02/T1_L2."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Any
+
+from airflow_ee.emulator.catalog import landsat_bands
+from airflow_ee.emulator.catalog.assets import AssetBand, ImageAsset, Kind
+from airflow_ee.emulator.catalog.deferred import Deferred
+from airflow_ee.emulator.catalog.landsat_bands import BandKind, DistanceNode
+from airflow_ee.emulator.catalog.landsat_properties import LATENCY, scene_properties
+from airflow_ee.emulator.catalog.listing import Listing, collection_json, interval
+from airflow_ee.emulator.catalog.places import green_node, place_node, sky_node, track_node
+from airflow_ee.emulator.catalog.scenes import SceneBand, Swath, whole_hour
+from airflow_ee.emulator.catalog.wrs2 import (
+    LANDSAT_8,
+    LANDSAT_9,
+    LOWEST_SUN,
+    ORBIT,
+    REACH,
+    Frame,
+    Satellite,
+    Scene,
+    frames_over,
+    scene_on,
+    scenes,
+)
+from airflow_ee.emulator.clock import Clock
+from airflow_ee.emulator.pixels.grid import Grid, Projection
+from airflow_ee.emulator.pixels.raster import Node
+from airflow_ee.emulator.values.element import Filter
+
+_SIZE_BYTES = 1_100_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One of the collections."""
+
+    id: str
+    prefix: str
+    satellite: Satellite
+    first_day: date
+
+
+PRODUCTS = (
+    Product("LANDSAT/LC08/C02/T1_L2", "LC08", LANDSAT_8, date(2013, 3, 18)),
+    Product("LANDSAT/LC09/C02/T1_L2", "LC09", LANDSAT_9, date(2021, 10, 31)),
+)
+
+
+class SimulatedLandsat:
+    """One whole collection."""
+
+    kind = Kind.SIMULATED
+
+    def __init__(self, product: Product, clock: Clock) -> None:
+        self.id = product.id
+        self._product = product
+        self._clock = clock
+
+    def query(self, filters: Sequence[Filter]) -> Iterable[ImageAsset]:
+        """The scenes that the filters may let pass, oldest first; without a region those of the world."""
+        wanted = Listing.of(filters)
+        if wanted.indices is not None:
+            yield from wanted.named(self.image)
+            return
+        first, last = interval(wanted, self._product.first_day, self._clock.now())
+        if first > last:
+            return
+        found = scenes(self._product.satellite, frames_over(wanted.region), first, last)
+        allowed = (each for each in found if wanted.allows(each.sensed) and self._exists(each))
+        for scene in wanted.bounded(self.id, allowed):
+            yield self._asset(scene)
+
+    def _exists(self, scene: Scene) -> bool:
+        in_time = scene.sensed.date() >= self._product.first_day and published(scene) <= self._clock.now()
+        return in_time and scene.sun.elevation >= LOWEST_SUN
+
+    def image(self, index: str) -> ImageAsset | None:
+        """The scene of that name."""
+        match = re.fullmatch(rf"{self._product.prefix}_(\d{{3}})(\d{{3}})_(\d{{8}})", index)
+        try:
+            day = datetime.strptime(match[3], "%Y%m%d").replace(tzinfo=UTC) if match else None
+        except ValueError:
+            return None
+        if match is None or day is None:
+            return None
+        frame = Frame(int(match[1]), int(match[2]))
+        scene = scene_on(self._product.satellite, frame, day) if frame.exists else None
+        return self._asset(scene) if scene is not None and self._exists(scene) else None
+
+    def _asset(self, scene: Scene) -> ImageAsset:
+        return ImageAsset(
+            id=f"{self.id}/{self._product.prefix}_{scene.name}",
+            kind=self.kind,
+            bands=_bands(scene),
+            updated=published(scene),
+            start=scene.sensed,
+            properties=Deferred(partial(scene_properties, scene)),
+            footprint=scene.frame.footprint(),
+            size_bytes=_SIZE_BYTES,
+        )
+
+    def as_json(self, *, view: str = "FULL") -> dict[str, Any]:
+        """A REST EarthEngineAsset of the collection."""
+        return collection_json(self.id, self._product.first_day, self._clock.now(), view)
+
+
+def published(scene: Scene) -> datetime:
+    """When a scene appears."""
+    return whole_hour(scene.sensed + LATENCY)
+
+
+def _bands(scene: Scene) -> tuple[AssetBand, ...]:
+    window, day = scene.frame.window(), scene.day
+    lattice, day_of_year = window.projection, day.timetuple().tm_yday
+    nodes: dict[str, Node] = {
+        "green": green_node(lattice, day_of_year),
+        "sky": sky_node(lattice, day),
+        "place": place_node(lattice),
+        "distance": DistanceNode(lattice, day),
+    }
+    swath = Swath(track_node(lattice, ORBIT, scene.frame.node_longitude), REACH, scene.frame.limits)
+    own = Grid(Projection(lattice.crs, window.transform), row=0, col=0, height=window.height, width=window.width)
+
+    def band(kind: BandKind) -> AssetBand:
+        node = SceneBand(window, kind.type, swath, tuple(nodes[need] for need in kind.needs), kind.shade)
+        return AssetBand(kind.name, kind.type, own, node, kind.policy)
+
+    return tuple(band(kind) for kind in landsat_bands.bands(day_of_year))
