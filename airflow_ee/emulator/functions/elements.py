@@ -12,7 +12,7 @@ from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import settled
 from airflow_ee.emulator.functions.arrays import array_of
 from airflow_ee.emulator.functions.lists import typed
-from airflow_ee.emulator.functions.promote import Element, registry
+from airflow_ee.emulator.functions.promote import Element, as_number, registry
 from airflow_ee.emulator.pixels.raster import Pointwise, Raster
 from airflow_ee.emulator.pixels.types import DOUBLE, ranged
 from airflow_ee.emulator.values.array import Array
@@ -140,9 +140,10 @@ def remap(
     if not image.bands:
         raise invalid("Image.remap: Image has no bands.")
     band = image.band(band_name, function="Image.remap") if band_name else image.bands[0]
-    order = np.argsort(np.asarray(from_, dtype=np.float64), kind="stable")
-    keys, results = np.asarray(from_, dtype=np.float64)[order], np.asarray(to, dtype=np.float64)[order]
-    outcomes = [*map(float, to), *([] if default_value is None else [float(default_value)])] or [0.0]
+    sources, targets = (np.array([as_number(each) for each in values], dtype=np.float64) for values in (from_, to))
+    order = np.argsort(sources, kind="stable")
+    keys, results = sources[order], targets[order]
+    outcomes = [*targets.tolist(), *([] if default_value is None else [float(as_number(default_value))])] or [0.0]
     whole = all(each.is_integer() for each in outcomes)
     type_ = ranged("int" if whole else "double", min(outcomes), max(outcomes))
 

@@ -33,6 +33,9 @@ STACK_CELLS = 4_000_000
 
 MAX_CONNECTED = 1024
 
+MAX_ITERATIONS = 100
+"""Times that a focal operation is repeated: each widens what must be known around a pixel."""
+
 
 def around(band: Band, kernel: Kernel, function: Callable[[Padded, Weights], Raster], type_: PixelType) -> Band:
     """A band computed in a kernel's window."""
@@ -166,6 +169,8 @@ def _focal(result: str) -> Callable[..., Image]:
         iterations: int = 1,
         kernel: Kernel | None = None,
     ) -> Image:
+        if not 0 <= iterations <= MAX_ITERATIONS:
+            raise invalid(f"'iterations' must be from 0 to {MAX_ITERATIONS}, got {iterations}.")
         window = kernel or _named_kernel(kernel_type, radius, units)
         for _ in range(iterations):
             image = image.each(lambda band: moved(band, window))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.promote import as_number, registry
 from airflow_ee.emulator.functions.shapes import Covered, covers, in_pixels
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.raster import Pointwise, Positional, Raster
@@ -138,7 +138,7 @@ def _layers(feature: Feature | Image, wanted: Mapping[str, Any]) -> list[_Layer]
     line = parse_colour(wanted["color"])
     faint = line._replace(opacity=line.opacity * _FILL_OPACITY)
     fill = faint if wanted["fillColor"] is None else parse_colour(wanted["fillColor"])
-    stroke, size = float(wanted["width"]), float(wanted["pointSize"])
+    stroke, size = float(as_number(wanted["width"])), float(as_number(wanted["pointSize"]))
     if geometry.shape.geom_type in ("Point", "MultiPoint"):
         marker = _marker(wanted["pointShape"], size / 2)
         shapes = [lambda grid: covers(marker(in_pixels(geometry, grid)), grid)]

@@ -91,6 +91,8 @@ def visualize(
     force_rgb_output: bool = False,
 ) -> Image:
     """An image as a picture; ``gain`` and ``bias`` are another way to say ``min`` and ``max``."""
+    if not all(isinstance(each, str) for each in (bands if isinstance(bands, list) else [bands or ""])):
+        raise invalid("Image.visualize: Expected a string or list of strings for field 'bands'.")
     names = [] if bands is None else _texts(bands)
     chosen = image.with_bands([_named(image, name) for name in names] if names else image.bands[:3])
     if opacity is not None and not 0 < opacity <= 1:

@@ -48,12 +48,14 @@ class Colour(NamedTuple):
     opacity: float = 1.0
 
 
-def parse_colour(text: str) -> Colour:
+def parse_colour(text: object) -> Colour:
     """A colour from what a request names: three or six digits, or eight with the opacity at the end.
 
     >>> parse_colour("#0F0"), parse_colour("FF000080").opacity
     (Colour(red=0, green=255, blue=0, opacity=1.0), 0.5019607843137255)
     """
+    if not isinstance(text, str):
+        raise invalid(f"Invalid color: {text!r}.")
     word = text.strip().lower()
     digits = _DIGITS.get(word, word.removeprefix("#"))
     if not re.fullmatch(r"[0-9a-f]+", digits) or len(digits) not in (3, 4, 6, 8):
