@@ -138,6 +138,23 @@ def test_a_cancel_never_leaves_an_end_and_files_that_disagree(tmp_path):
         assert "CANCELLED" in ends
 
 
+def test_a_cancel_during_the_delivery_of_many_files_leaves_all_or_none(tmp_path):
+    tiles = {"tileSize": {"value": 16}, "tileDimensions": {"width": 16, "height": 16}}
+    target = {**GRID, "dimensions": {"width": 320, "height": 320}}
+    with Emulator(root=tmp_path, **AT_ONCE) as running:
+        rest = Rest(running.url)
+        for number in range(4):
+            name = start(rest, grid=target, **to_bucket(f"many{number}/x", **tiles))
+            folder = tmp_path / "gs" / "b" / f"many{number}"
+            limit = time.monotonic() + 20
+            while not folder.exists() and time.monotonic() < limit:
+                time.sleep(0.0005)
+            rest.post(f"{name}:cancel")
+            state = rest.ended(name)["metadata"]["state"]
+            count = len(list(folder.iterdir())) if folder.exists() else 0
+            assert (state, count) in {("SUCCEEDED", 400), ("CANCELLED", 0)}
+
+
 @pytest.mark.parametrize("method", ["get", "cancel", "delete", "wait"])
 def test_an_unknown_operation_is_404(rest, method):
     name = "projects/demo-project/operations/AAAAAAAAAAAAAAAAAAAAAAAA"

@@ -67,9 +67,13 @@ class _Job:
 
     def note(self, share: float) -> None:
         """Take the share that is done; ends the work of an operation that is being cancelled."""
-        self.progress = share
+        self.note_delivered(share)
         if self.stopped:
             raise _Stopped
+
+    def note_delivered(self, share: float) -> None:
+        """Take the share that is delivered: this is not broken off, some files without the others are of no use."""
+        self.progress = share
 
 
 class OperationLife:
@@ -314,7 +318,7 @@ class OperationLife:
         assert product is not None
         job.progress = 0.0
         self._advance(operation, COMPUTED_PROGRESS)
-        job.delivering = self._submitted(lambda: self._work.deliver(product, job.note))
+        job.delivering = self._submitted(lambda: self._work.deliver(product, job.note_delivered))
 
     def _succeed(self, operation: Operation, job: _Job, now: datetime) -> None:
         assert job.delivering is not None
