@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.pixels.crs import WGS84, parse_crs
+from airflow_ee.emulator.pixels.crs import WGS84, identify, parse_crs
 from airflow_ee.emulator.pixels.grid import Affine6, Projection
 from airflow_ee.emulator.registry import Registry
 from airflow_ee.emulator.values.dates import Date, DateRange
@@ -108,7 +108,8 @@ def as_projection(value: Any) -> Projection:
     if isinstance(value, Projection):
         return value
     if isinstance(value, str):
-        return Projection(parse_crs(value))
+        crs = parse_crs(value)
+        return Projection(crs if crs.is_code else identify(value))
     if isinstance(value, Mapping) and "crs" in value:
         return Projection(parse_crs(value["crs"]), as_transform(value.get("transform") or [1, 0, 0, 0, 1, 0]))
     raise cannot(value, "Projection")

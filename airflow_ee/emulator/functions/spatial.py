@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.masks import within_extent
-from airflow_ee.emulator.functions.promote import as_geometry, as_projection, as_transform, registry
+from airflow_ee.emulator.functions.promote import as_geometry, as_transform, registry
 from airflow_ee.emulator.functions.shapes import inside
 from airflow_ee.emulator.pixels.crs import SINUSOIDAL, WGS84, proj_crs
 from airflow_ee.emulator.pixels.grid import Bounds, Grid, Projection, bounds_in, grid_over
@@ -208,47 +208,6 @@ def projection(image: Image) -> Projection:
             "Use Image.select to pick a single band."
         )
     return projections.pop()
-
-
-@registry.implements("Projection")
-def make_projection(crs: Any, transform: list[Any] | None = None, transform_wkt: str | None = None) -> Projection:
-    """A projection from a code or WKT and a transform."""
-    if transform_wkt is not None:
-        raise invalid("Projection: transformWkt is not emulated; give a transform.")
-    base: Projection = as_projection(crs)
-    return base if transform is None else Projection(base.crs, as_transform(transform))
-
-
-@registry.implements("Projection.nominalScale")
-def nominal_scale(proj: Projection) -> float:
-    """Metres a pixel."""
-    return proj.nominal_scale
-
-
-@registry.implements("Projection.crs")
-def projection_crs(projection: Projection) -> str:
-    """The code."""
-    return projection.crs.text
-
-
-@registry.implements("Projection.atScale")
-def projection_at_scale(projection: Projection, meters: float) -> Projection:
-    """Pixels of so many metres."""
-    return projection.at_scale(meters)
-
-
-@registry.implements("Projection.scale")
-def projection_scaled(projection: Projection, x: float, y: float) -> Projection:
-    """Pixels larger by factors."""
-    a, b, c, d, e, f = projection.transform
-    return Projection(projection.crs, (a * x, b * y, c, d * x, e * y, f))
-
-
-@registry.implements("Projection.translate")
-def projection_moved(projection: Projection, x: float, y: float) -> Projection:
-    """Moved by so many pixels."""
-    a, b, c, d, e, f = projection.transform
-    return Projection(projection.crs, (a, b, a * x + b * y + c, d, e, d * x + e * y + f))
 
 
 def _everywhere(values: NDArray[np.float64], grid: Grid) -> Raster:
