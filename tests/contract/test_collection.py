@@ -146,6 +146,63 @@ def test_values(evaluate, make, value):
     assert evaluate(make) == value
 
 
+def two_images(ee):
+    return ee.ImageCollection(
+        [ee.Image(1).rename("a").set("key", "x"), ee.Image([2, 3]).rename(["a", "b"]).set("key", "y")]
+    )
+
+
+def test_cast_images_have_the_same_bands(evaluate):
+    found = evaluate(
+        lambda ee: ee.ApiFunction.call_(
+            "ImageCollection.cast", two_images(ee), {"a": "float", "b": "uint8"}, ["b", "a"]
+        )
+    )
+    bands = [[(band["id"], band["data_type"]["precision"]) for band in image["bands"]] for image in found["features"]]
+    assert bands == [[("b", "int"), ("a", "float")]] * 2
+
+
+@pytest.mark.parametrize(
+    ("make", "value"),
+    [
+        (
+            lambda ee: ee.Image(9).set("key", "y").linkCollection(two_images(ee), ["b"], None, "key").bandNames(),
+            ["constant", "b"],
+        ),
+        (
+            lambda ee: (
+                ee.Image(9)
+                .set("key", "y")
+                .linkCollection(two_images(ee), "b", "key", "key")
+                .select("b")
+                .reduceRegion("mean", ee.Geometry.Point(1, 1), 10)
+            ),
+            {"b": 3},
+        ),
+        (
+            lambda ee: (
+                ee.Image(9)
+                .set("key", "z")
+                .linkCollection(two_images(ee), "a", None, "key")
+                .select("a")
+                .reduceRegion("mean", ee.Geometry.Point(1, 1), 10)
+            ),
+            {"a": None},
+        ),
+        (
+            lambda ee: (
+                ee.Image(9).set("key", "z").linkCollection(two_images(ee), None, ["colour"], "key").get("colour")
+            ),
+            None,
+        ),
+        (lambda ee: trees(ee).makeArray(["height"], "sizes").aggregate_array("sizes"), [[12], [30.5], [12]]),
+        (lambda ee: ee.Feature(None, {"p": 1, "q": 2.5}).toArray(["q", "p"]), [2.5, 1]),
+    ],
+)
+def test_links_and_arrays(evaluate, make, value):
+    assert evaluate(make) == value
+
+
 def test_overlapping_areas_dissolve_in_a_union(evaluate):
     found = evaluate(
         lambda ee: ee.FeatureCollection([ee.Geometry.BBox(0, 0, 2, 2), ee.Geometry.BBox(1, 0, 3, 2)]).union(1)

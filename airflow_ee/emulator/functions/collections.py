@@ -13,7 +13,6 @@ from airflow_ee.emulator.functions.geometry_measures import bounds as bounds_aro
 from airflow_ee.emulator.functions.geometry_relations import margin_of
 from airflow_ee.emulator.functions.promote import (
     Algorithm,
-    as_collection,
     as_element,
     geometry_of_collection,
     registry,
@@ -245,17 +244,3 @@ def remap(collection: Collection, lookup_in: list[Any], lookup_out: list[Any], c
 def _whole(value: Any) -> Any:
     """A whole double is the integer that it stands for."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-@registry.implements("ImageCollection.combine")
-def combine(primary: Collection, secondary: Collection, overwrite: bool = False) -> Collection:
-    """The images of the first collection with the bands of those of the same index in the second."""
-    others = {index_of(each): each for each in as_collection(secondary).elements}
-    pairs = [(each, others[index_of(each)]) for each in primary.elements if index_of(each) in others]
-    return primary.of(_combined(image, other, overwrite) for image, other in pairs)
-
-
-def _combined(image: Image, other: Image, overwrite: bool) -> Image:
-    from airflow_ee.emulator.functions.bands import add_bands
-
-    return add_bands(image, other, None, overwrite)
