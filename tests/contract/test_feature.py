@@ -73,6 +73,10 @@ def test_two_features_answer_as_their_geometries(evaluate, name):
     assert (of_features["geometry"] if isinstance(of_features, dict) else of_features) == of_geometries
 
 
+def test_a_feature_without_a_place_has_a_null_geometry(evaluate):
+    assert evaluate(lambda ee: ee.Feature(None, {"a": 1}).geometry()) is None
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

@@ -193,7 +193,7 @@ def union(collection: Collection, max_error: Any = None) -> Collection:
         merged = shapes[0]
     else:
         plane = common_plane(shapes, None, margin_of(max_error), "Collection.union")
-        merged = plane.back(shapely.union_all([plane.flat(shape) for shape in shapes]))
+        merged = plane.back(shapely.union_all([plane.flat(shape) for shape in shapes], grid_size=plane.snapping))
     return Collection([Feature(merged, {INDEX: "union_result"})])
 
 

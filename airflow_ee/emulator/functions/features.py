@@ -31,8 +31,10 @@ def feature_geometry(
     max_error: Any = None,
     proj: Projection | None = None,
     geodesics: bool | None = None,
-) -> Geometry:
-    """Where the element is; in another system its edges stay what they were, unless told otherwise."""
+) -> Geometry | None:
+    """Where the element is, null if nowhere; in another system its edges stay what they were, unless told otherwise."""
+    if isinstance(feature, Feature) and feature.geometry is None:
+        return None
     own = feature.geometry() if isinstance(feature, Image) else as_geometry(feature)
     crs = geometry_relations.crs_of(proj, "Feature.geometry")
     if crs is None:

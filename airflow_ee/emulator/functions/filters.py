@@ -18,7 +18,6 @@ from airflow_ee.emulator.values.filters import (
     Either,
     Every,
     FilterValue,
-    Measure,
     Never,
     Operand,
     Opposite,
@@ -269,18 +268,22 @@ def within_distance(
     margin = geometry_relations.margin_of(max_error) or DEFAULT_MARGIN
 
     def apart(one: Any, other: Any) -> float | None:
-        first, second = _shape(one), _shape(other)
-        if first is None or second is None or first.shape.is_empty or second.shape.is_empty:
-            return None
-        return geometry_relations.separation("Filter.withinDistance", first, second, margin)
-
-    meter: Measure = apart
+        pair = _places(one, other)
+        return None if pair is None else geometry_relations.separation("Filter.withinDistance", *pair, margin)
 
     def test(one: Any, other: Any) -> bool:
-        found = apart(one, other)
-        return found is not None and found <= distance
+        pair = _places(one, other)
+        return pair is not None and geometry_relations.is_near("Filter.withinDistance", *pair, distance, margin)
 
-    return Comparison("Filter.withinDistance", _placed(left), _placed(right), test, meter, {"distance": distance})
+    return Comparison("Filter.withinDistance", _placed(left), _placed(right), test, apart, {"distance": distance})
+
+
+def _places(one: Any, other: Any) -> tuple[Geometry, Geometry] | None:
+    """Two geometries that have a place; None where one of them has none."""
+    first, second = _shape(one), _shape(other)
+    if first is None or second is None or first.shape.is_empty or second.shape.is_empty:
+        return None
+    return first, second
 
 
 @registry.implements("Filter.area")

@@ -70,11 +70,22 @@ def bounds(geometry: Geometry, max_error: Any = None, proj: Projection | None = 
     if geometry.unbounded:
         return geometry
     west, south, east, north = geometry.bounds_in(crs)
+    if geometry.geodesic and geometry.crs == WGS84 and _goes_round_the_back(geometry):
+        raise invalid("Geometry.bounds: shapes across the antimeridian are not emulated.")
     if geometry.geodesic and geometry.crs == crs == WGS84 and geometry.has_edges and geometry.even_odd:
         lines = [*measures.lines(geometry.shape), *measures.rings(geometry.shape)]
         reach = np.concatenate([highest(shapely.get_coordinates(line)) for line in lines])
         south, north = min(south, float(reach.min())), max(north, float(reach.max()))
     return box((west, south, east, north), crs)
+
+
+def _goes_round_the_back(geometry: Geometry) -> bool:
+    """Whether an edge crosses the antimeridian; one from -180 to 180 goes round the front."""
+    for line in (*measures.lines(geometry.shape), *measures.rings(geometry.shape)):
+        steps = np.abs(np.diff(shapely.get_coordinates(line)[:, 0]))
+        if ((steps > 180.0) & (steps < 360.0)).any():
+            return True
+    return False
 
 
 @registry.implements("Geometry.coordinates")

@@ -16,7 +16,7 @@ from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.pixels.crs import WGS84, Crs
 from airflow_ee.emulator.pixels.grid import Projection
 from airflow_ee.emulator.values.geometry import Geometry, polygons
-from airflow_ee.emulator.values.measures import between, nearest_places
+from airflow_ee.emulator.values.measures import between, least_distance, nearest_places
 from airflow_ee.emulator.values.planes import common_plane
 
 
@@ -41,7 +41,7 @@ def combined(
     if left.unbounded or right.unbounded:
         return _with_everything(name, left, right)
     plane = common_plane((left, right), crs_of(proj, name), margin_of(max_error), name)
-    result = _SETS[name](plane.flat(left), plane.flat(right))
+    result = _SETS[name](plane.flat(left), plane.flat(right), grid_size=plane.snapping)
     if left.is_polygonal and right.is_polygonal:
         result = only_polygons(result)
     return plane.back(result)
@@ -65,11 +65,11 @@ def _with_everything(name: str, left: Geometry, right: Geometry) -> Geometry:
     raise invalid(f"{name}: what is left of an unbounded geometry is not emulated.")
 
 
-_SETS: dict[str, Callable[[BaseGeometry, BaseGeometry], BaseGeometry]] = {
-    "Geometry.intersection": lambda left, right: left.intersection(right),
-    "Geometry.union": lambda left, right: left.union(right),
-    "Geometry.difference": lambda left, right: left.difference(right),
-    "Geometry.symmetricDifference": lambda left, right: left.symmetric_difference(right),
+_SETS: dict[str, Callable[..., Any]] = {
+    "Geometry.intersection": shapely.intersection,
+    "Geometry.union": shapely.union,
+    "Geometry.difference": shapely.difference,
+    "Geometry.symmetricDifference": shapely.symmetric_difference,
 }
 
 
@@ -79,7 +79,10 @@ def related(name: str, left: Geometry, right: Geometry, max_error: Any = None, p
         return name == "Geometry.disjoint"
     if left.unbounded or right.unbounded:
         return _RELATED_TO_EVERYTHING[name](left.unbounded, right.unbounded)
-    plane = common_plane((left, right), crs_of(proj, name), margin_of(max_error), name)
+    crs, margin = crs_of(proj, name), margin_of(max_error)
+    if margin and crs is None and least_distance(left, right) > margin:
+        return name == "Geometry.disjoint"
+    plane = common_plane((left, right), crs, margin, name)
     return bool(_RELATIONS[name](plane.flat(left), plane.flat(right)))
 
 
@@ -105,9 +108,27 @@ def separation(
     crs = crs_of(proj, function)
     if crs is not None:
         return float(left.in_crs(crs).distance(right.in_crs(crs)))
+    if isinstance(left.shape, shapely.Point) and isinstance(right.shape, shapely.Point):
+        ends = [shapely.get_coordinates(each.in_crs(WGS84))[0] for each in (left, right)]
+        return between(ends[0], ends[1])
     if related("Geometry.intersects", left, right, margin_of(max_error) or 1.0):
         return 0.0
     return between(*nearest_places(left, right))
+
+
+def is_near(
+    function: str,
+    left: Geometry,
+    right: Geometry,
+    distance: float,
+    max_error: Any = None,
+    proj: Projection | None = None,
+) -> bool:
+    """Whether two geometries are not further apart than a distance."""
+    _refuse_empty(function, left, right)
+    if proj is None and least_distance(left, right) > distance:
+        return False
+    return separation(function, left, right, max_error, proj) <= distance
 
 
 def _refuse_empty(function: str, left: Geometry, right: Geometry) -> None:
@@ -167,7 +188,7 @@ def within_distance(
     left: Geometry, right: Geometry, distance: float, max_error: Any = None, proj: Projection | None = None
 ) -> bool:
     """Whether the distance is not greater than another."""
-    return separation("Geometry.withinDistance", left, right, max_error, proj) <= distance
+    return is_near("Geometry.withinDistance", left, right, distance, max_error, proj)
 
 
 @registry.implements("Geometry.closestPoint")

@@ -102,7 +102,7 @@ def dissolve(geometry: Geometry, max_error: Any = None, proj: Projection | None 
     if geometry.unbounded or shapely.get_num_geometries(geometry.shape) == 1:
         return geometry
     plane = common_plane([geometry], crs_of(proj, "Geometry.dissolve"), margin_of(max_error), "Geometry.dissolve")
-    return plane.back(shapely.union_all([plane.flat(part) for part in _parts(geometry)]))
+    return plane.back(shapely.union_all([plane.flat(part) for part in _parts(geometry)], grid_size=plane.snapping))
 
 
 def _parts(geometry: Geometry) -> list[Geometry]:

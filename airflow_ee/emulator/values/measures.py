@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from math import ceil, pi
+from functools import lru_cache
+from math import asin, ceil, pi, sqrt
 
 import numpy as np
 import pyproj
@@ -166,6 +167,30 @@ def segments(geometry: Geometry) -> Segments:
     starts = [vectors_of(chain[:-1]) for chain in chains] + [vectors_of(place) for place in alone]
     ends = [vectors_of(chain[1:]) for chain in chains] + [vectors_of(place) for place in alone]
     return Segments(np.concatenate(starts), np.concatenate(ends))
+
+
+LEAST_RADIUS = 6335439.0
+"""Metres a radian: the ellipsoid is nowhere bent more strongly."""
+
+
+@lru_cache(maxsize=65536)
+def _cap(geometry: Geometry) -> tuple[float, float, float, float]:
+    """A round piece of the sphere that a geometry lies in: a unit vector, and the angle around it."""
+    parts = segments(geometry)
+    ends = np.concatenate([parts.starts, parts.ends])
+    middle = unit(ends.mean(axis=0))
+    radius = float(angles(ends, np.broadcast_to(middle, ends.shape)).max()) if middle.any() else pi
+    # Great circles stay inside of a cap that is less than a hemisphere, and so does what they enclose.
+    whole = radius >= pi / 2 or not geometry.even_odd
+    return float(middle[0]), float(middle[1]), float(middle[2]), pi if whole else radius
+
+
+def least_distance(left: Geometry, right: Geometry) -> float:
+    """Metres that two geometries are apart at least, found without looking at their edges again."""
+    x1, y1, z1, radius1 = _cap(left)
+    x2, y2, z2, radius2 = _cap(right)
+    apart = 2.0 * asin(min(1.0, sqrt((x1 - x2) ** 2 + (y1 - y2) ** 2 + (z1 - z2) ** 2) / 2.0))
+    return max(0.0, apart - radius1 - radius2 - 1e-9) * LEAST_RADIUS
 
 
 def nearest_places(left: Geometry, right: Geometry) -> tuple[Coordinates, Coordinates]:

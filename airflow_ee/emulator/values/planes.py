@@ -18,6 +18,8 @@ from airflow_ee.emulator.values.sphere import Gnomonic, vectors_of
 STEP_DEGREES = 0.05
 """Straight edges in longitude and latitude are great circles with vertices this close, less than a metre off."""
 
+SNAP_RADIANS = 1e-14
+
 NO_ERROR_MARGIN = "Unable to perform this geometry operation. Please specify a non-zero error margin."
 
 
@@ -27,6 +29,11 @@ class Plane:
 
     crs: Crs = WGS84
     view: Gnomonic | None = None
+
+    @property
+    def snapping(self) -> float | None:
+        """Edges this close are one: great circles that coincide differ by rounding when they come onto a plane."""
+        return None if self.view is None else SNAP_RADIANS
 
     def flat(self, geometry: Geometry) -> BaseGeometry:
         """A geometry on this plane."""
