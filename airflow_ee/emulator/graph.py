@@ -1,7 +1,7 @@
 """Expression graphs: JSON to a program of flat nodes, and the program to a value. Neither step recurses.
 
 A lambda's body is evaluated anew for each call, in the lambda's own scope, since sibling lambdas reuse argument names. What
-does not depend on an argument is evaluated once for all calls.
+does not depend on an argument is evaluated once for all calls. Of an ``If``, only the chosen value is evaluated.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from airflow_ee.emulator.errors import EmulatorError, field_violation, invalid
 from airflow_ee.emulator.pixels.types import is_whole
+from airflow_ee.emulator.values.equality import truth
 
 MAX_DEPTH = 100
 """Nodes written inside one another; references do not count."""
@@ -237,6 +238,12 @@ def _literal(value: Any, depth: int = 1) -> Any:
     return {key: _literal(each, depth + 1) for key, each in value.items()} if isinstance(value, dict) else value
 
 
+def _is_choice(node: Node) -> bool:
+    if node.kind != "functionInvocationValue" or node.payload[0] != "If":
+        return False
+    return "condition" in node.payload[1] and {"condition", "trueCase", "falseCase"}.issuperset(node.payload[1])
+
+
 class Closure:
     """A lambda with the arguments of the lambdas around it."""
 
@@ -298,16 +305,27 @@ class Evaluator:
                 stack += [index, *missing]
                 continue
             known = local if node.free else self._shared
-            known[index] = self._value(node, [self._take(child, local) for child in self._needs(node)], scope)
+            known[index] = self._value(node, [self._take(child, local) for child in self._needs(node, local)], scope)
         self._depth -= 1
         return self._take(root, local)
 
-    @staticmethod
-    def _needs(node: Node) -> list[int]:
-        return [] if node.kind == "functionDefinitionValue" else node.children
+    def _needs(self, node: Node, local: Mapping[int, Any]) -> list[int]:
+        if node.kind == "functionDefinitionValue":
+            return []
+        return self._choice(node, local) if _is_choice(node) else node.children
+
+    def _choice(self, node: Node, local: Mapping[int, Any]) -> list[int]:
+        """The condition, and once that is known the chosen value: the other one may well fail."""
+        given = dict(zip(node.payload[1], node.children, strict=True))
+        condition = given["condition"]
+        if condition not in local and condition not in self._shared:
+            return [condition]
+        holds = truth(local[condition] if condition in local else self._shared[condition])
+        chosen = "trueCase" if holds else "falseCase"
+        return [condition, given[chosen]] if chosen in given else [condition]
 
     def _missing(self, node: Node, local: Mapping[int, Any]) -> list[int]:
-        return [child for child in self._needs(node) if child not in self._shared and child not in local]
+        return [child for child in self._needs(node, local) if child not in self._shared and child not in local]
 
     def _take(self, index: int, local: Mapping[int, Any]) -> Any:
         """A known value; after its last use it is forgotten."""
@@ -337,6 +355,8 @@ class Evaluator:
                 return self._invoke(node, children)
 
     def _invoke(self, node: Node, children: list[Any]) -> Any:
+        if _is_choice(node):
+            return children[1] if len(children) == 2 else None
         name, argument_names = node.payload
         if name is not None:
             return self._call(name, dict(zip(argument_names, children, strict=True)))

@@ -13,6 +13,15 @@ VALUES = [
     (lambda ee: ee.Algorithms.If(ee.Number(-1).sqrt(), "yes", "no"), "no"),  # not a number
     (lambda ee: ee.Algorithms.If(ee.FeatureCollection([]), "yes", "no"), "yes"),
     (lambda ee: ee.Algorithms.If(True, None, "no"), None),
+    (lambda ee: ee.Algorithms.If(False, 1), None),
+    (lambda ee: ee.Algorithms.If(0, ee.List([]).get(0), "nothing"), "nothing"),  # what is not chosen may fail
+    (lambda ee: ee.Algorithms.If(1, ee.Algorithms.If(0, ee.List([]).get(0), "inner"), ee.List([]).get(0)), "inner"),
+    (
+        lambda ee: ee.List([[], [7]]).map(
+            lambda each: ee.Algorithms.If(ee.List(each).size(), ee.List(each).get(0), -1)
+        ),
+        [-1, 7],
+    ),
     (lambda ee: ee.Algorithms.IsEqual([1, "a"], [1, "a"]), True),
     (lambda ee: ee.Algorithms.IsEqual({"a": 1}, {"a": 2}), False),
     (lambda ee: ee.Algorithms.IsEqual(ee.Date("2020"), ee.Date("2020-01-01")), True),
@@ -38,6 +47,7 @@ VALUES = [
     (lambda ee: [ee.Number(1).divide(3), ee.Number(2).pow(70)], [1 / 3, 2.0**70]),
 ]
 REFUSED = [
+    (lambda ee: ee.Algorithms.If(1, ee.List([]).get(0), "nothing"), "List index"),
     (lambda ee: ee.Algorithms.IsEqual(ee.Image(1), ee.Image(1)), "IsEqual"),
     (lambda ee: ee.Algorithms.ObjectType(None), "null"),
     (lambda ee: ee.Algorithms.Describe([1]), "Describe"),
@@ -61,3 +71,11 @@ def test_deep_constants_are_refused(refusal):
     for _ in range(200):
         value = [value]
     assert "nested too deeply" in refusal({"result": "0", "values": {"0": {"constantValue": value}}})
+
+
+def test_a_value_that_is_not_chosen_serves_elsewhere(evaluate):
+    def expression(ee):
+        shared = ee.Number(1).add(1)
+        return ee.List([ee.Algorithms.If(shared, shared, 0), ee.Algorithms.If(0, shared, 1), shared])
+
+    assert evaluate(expression) == [2, 1, 2]

@@ -8,22 +8,15 @@ from typing import Any
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.promote import kind_of, registry
 from airflow_ee.emulator.values.element import Collection
-from airflow_ee.emulator.values.equality import same
+from airflow_ee.emulator.values.equality import same, truth
 from airflow_ee.emulator.values.filters import FilterValue
 from airflow_ee.emulator.values.numbers import Long
 
 
 @registry.implements("If")
 def choose(condition: Any = None, true_case: Any = None, false_case: Any = None) -> Any:
-    """One of two values: null, 0, NaN and empty texts, lists and dictionaries are false."""
-    return true_case if _true(condition) else false_case
-
-
-def _true(condition: Any) -> bool:
-    if isinstance(condition, float) and condition != condition:  # noqa: PLR0124 -- what is no number differs from itself
-        return False
-    plain = condition is None or isinstance(condition, bool | int | float | str | list | Mapping)
-    return bool(condition) if plain else True
+    """One of two values. Graphs evaluate only the one that is chosen, and do not come here."""
+    return true_case if truth(condition) else false_case
 
 
 @registry.implements("IsEqual")

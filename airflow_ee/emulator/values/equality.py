@@ -1,4 +1,4 @@
-"""When two values are the same."""
+"""When two values are the same, and when one counts as true."""
 
 from __future__ import annotations
 
@@ -24,3 +24,15 @@ def same(one: Any, two: Any) -> bool:
 def position(items: list[Any], element: Any) -> int:
     """Where an element is first in a list, or -1."""
     return next((index for index, each in enumerate(items) if same(each, element)), -1)
+
+
+def truth(condition: Any) -> bool:
+    """Whether a condition holds: null, 0, NaN and empty texts, lists and dictionaries are false.
+
+    >>> truth("false"), truth(0.0), truth({}), truth(float("nan")), truth(object())
+    (True, False, False, False, True)
+    """
+    if isinstance(condition, float) and condition != condition:  # noqa: PLR0124 -- what is no number differs from itself
+        return False
+    plain = condition is None or isinstance(condition, bool | int | float | str | list | Mapping)
+    return bool(condition) if plain else True
