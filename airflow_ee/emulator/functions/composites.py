@@ -47,19 +47,32 @@ def combined_type(types: Sequence[PixelType]) -> PixelType:
 def reduced(names: Sequence[str], reducer: Reducer, inputs: Sequence[Sequence[Band]]) -> list[Band]:
     """A band for each result over equally deep stacks of bands; it has no projection of its own."""
     types = [combined_type([band.type for band in bands]) for bands in inputs]
-    made = reducer.pixel_types(types, len(inputs[0]))
-    nodes = [band.node for bands in inputs for band in bands]
     depth = len(inputs[0])
-    return [
-        Band(name, type_, Pointwise(partial(_reduce, single.reducer, depth, type_), *nodes))
-        for name, type_, single in zip(names, made, reducer.singles(), strict=True)
-    ]
+    made = reducer.pixel_types(types, depth)
+    nodes = [band.node for bands in inputs for band in bands]
+    found: list[Band] = []
+    for step in reducer.by_step():
+        count = len(step.output_names)
+        # Results of one step are computed together, once for all the bands that show them.
+        together = Pointwise(partial(_reduce, step, depth), *nodes)
+        for place in range(count):
+            type_ = made[len(found)]
+            node = Pointwise(partial(_result, place, type_), together)
+            found.append(Band(names[len(found)], type_, node))
+    return found
 
 
-def _reduce(reducer: Reducer, depth: int, type_: PixelType, *rasters: Raster) -> Raster:
+def _reduce(reducer: Reducer, depth: int, *rasters: Raster) -> Raster:
+    """The results one after the other along a first axis."""
     inputs: list[Layers] = [rasters[start : start + depth] for start in range(0, len(rasters), depth)]
-    (result,) = reducer.of_layers(inputs)
-    return settled(np.where(result.known, result.values, 0), result.known.astype(np.float32), type_)
+    results = reducer.of_layers(inputs)
+    values = results[0].values[None] if len(results) == 1 else np.stack([each.values for each in results])
+    return Raster(values, np.stack([each.known for each in results]).astype(np.float32))
+
+
+def _result(place: int, type_: PixelType, results: Raster) -> Raster:
+    mask = results.mask[place]
+    return settled(np.where(mask > 0, results.values[place], 0), mask, type_)
 
 
 def reduced_stack(collection: Collection, reducer: Reducer, function: str, *, named: bool = True) -> list[Band]:

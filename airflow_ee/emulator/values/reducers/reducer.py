@@ -138,6 +138,16 @@ class Reducer:
                 found.append(Single(output, replace(self, steps=(step,), names=names)))
         return [single for name, single in zip(self.names, found, strict=True) if name]
 
+    def by_step(self) -> list[Reducer]:
+        """The reducer as one for each step, with the names that are that step's; those without a name are left out."""
+        found, start = [], 0
+        for step in self.steps:
+            names = self.names[start : start + len(step.kernel.outputs)]
+            start += len(names)
+            if any(names):
+                found.append(replace(self, steps=(step,), names=names))
+        return found
+
     def check_inputs(self, count: int, function: str) -> None:
         """Refuse another number of inputs than the reducer's."""
         if count != self.input_count:
