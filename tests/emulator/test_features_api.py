@@ -36,19 +36,24 @@ def computed(world, expression, **body):
 
 
 def test_features_are_geojson(world):
-    answer = computed(world, THREE).json()
-    assert answer == {
-        "type": "FeatureCollection",
-        "features": [
-            {
-                "type": "Feature",
-                "geometry": {"type": "Point", "coordinates": [11, 46]},
-                "properties": {"a": 1, "b": "x"},
-            },
-            {"type": "Feature", "geometry": {"type": "Point", "coordinates": [12, 47]}, "properties": {"a": 2.5}},
-            {"type": "Feature", "geometry": None, "properties": None},
-        ],
-    }
+    first, second, third = computed(world, THREE).json()["features"]
+    geometry = {"type": "Point", "coordinates": [11, 46]}
+    assert first == {"type": "Feature", "geometry": geometry, "properties": {"a": 1, "b": "x", "system:index": "0"}}
+    assert second["properties"] == {"a": 2.5, "system:index": "1"}
+    assert third == {"type": "Feature", "geometry": None, "properties": {"system:index": "2"}}
+
+
+def test_geometries_lose_what_geojson_has_no_words_for(world):
+    west = {"type": "Polygon", "coordinates": [[[0, 50], [20, 50], [20, 60], [0, 60], [0, 50]]]}
+    flat = call("GeometryConstructors.Polygon", coordinates=west["coordinates"], geodesic=False)
+    round_ = call("GeometryConstructors.Polygon", coordinates=west["coordinates"], geodesic=True)
+    shown = [
+        each["geometry"] for each in computed(world, collection(feature(flat), feature(round_))).json()["features"]
+    ]
+    assert all(set(each) == {"type", "coordinates"} for each in shown)
+    assert len(shown[0]["coordinates"][0]) == 5
+    # A great circle between two places at 60 degrees north runs north of the parallel.
+    assert max(latitude for _, latitude in shown[1]["coordinates"][0]) > 60.3
 
 
 def test_pages_have_sealed_tokens(world):
