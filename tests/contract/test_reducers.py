@@ -90,6 +90,10 @@ def test_several_inputs_or_results(evaluate, make, values, expected):
 def test_a_histogram_has_steps_of_a_power_of_two(evaluate):
     found = evaluate(lambda ee: ee.List([1, 2, 2, 4.5]).reduce(ee.Reducer.histogram(4)))
     assert found == {"bucketMeans": [1, 2, 3.5, 4.5], "bucketMin": 1, "bucketWidth": 1, "histogram": [1, 2, 0, 1]}
+    ends = evaluate(lambda ee: ee.List([-1e308, 1.5, 1e308]).reduce(ee.Reducer.histogram()))
+    assert sum(ends["histogram"]) == 3
+    one = evaluate(lambda ee: ee.List([7, 7]).reduce(ee.Reducer.histogram()))
+    assert one == {"bucketMeans": [7], "bucketMin": 7, "bucketWidth": 1, "histogram": [2]}
     wide = evaluate(lambda ee: ee.List.sequence(0, 999).reduce(ee.Reducer.histogram(100, 2)))
     assert (wide["bucketWidth"], len(wide["histogram"]), sum(wide["histogram"])) == (8, 125, 1000)
 
@@ -127,6 +131,13 @@ def test_names_of_results(evaluate, make, names):
         (lambda r: r.robustLinearRegression(1), [[1, 2]], "Reducer.robustLinearRegression"),
         (lambda r: r.fixedHistogram(1, 1, 2), [1], "min must be less than max"),
         (lambda r: r.fixedHistogram(0, 1, 0), [1], "steps"),
+        (lambda r: r.mean().repeat(100_000), [1], "too many"),
+        (lambda r: r.mean().repeat(1000).repeat(1000), [1], "too many"),
+        (lambda r: r.max(10**9), [1], "too many"),
+        (lambda r: r.toList(10**9), [1], "too many"),
+        (lambda r: r.histogram(2**40), [1], "maxBuckets"),
+        (lambda r: r.percentile(["a"]), [1], "Cannot convert String to Number"),
+        (lambda r: r.linearFit(), [None, [1, 2]], "Need a list of 2 inputs"),
         (lambda r: r.mean().disaggregate(0), [[1]], "'axis' is not emulated"),
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.promote import kind_of, registry, texts
 from airflow_ee.emulator.values.dates import Date
 from airflow_ee.emulator.values.element import Collection, geometry_of
 from airflow_ee.emulator.values.reducers import Column, Reducer
@@ -34,16 +34,16 @@ def reduce_columns(
     """The results over the elements' properties, by name; a property that is missing is null."""
     function = "Collection.reduceColumns"
     reducer.check_inputs(len(selectors), function)
-    weights = _weights(collection, reducer, weight_selectors, function)
+    weights = _weights(collection, reducer, texts(weight_selectors or []), function)
     columns = [
         Column.of([property_of(each, name) for each in collection.elements], weight)
-        for name, weight in zip(selectors, weights, strict=True)
+        for name, weight in zip(texts(selectors), weights, strict=True)
     ]
     return reducer.of_columns(columns, function=function)
 
 
 def _weights(
-    collection: Collection, reducer: Reducer, selectors: Items | None, function: str
+    collection: Collection, reducer: Reducer, selectors: list[str], function: str
 ) -> list[Sequence[float] | None]:
     """Weights of each input, where they are given for those that are weighted."""
     heavy = reducer.weighted_inputs
@@ -73,9 +73,9 @@ def reduce_list(list: Items, reducer: Reducer) -> Any:
 def _columns(items: Items, inputs: int) -> Items:
     if inputs == 1:
         return [Column.of(items)]
-    wrong = next((each for each in items if not isinstance(each, list) or len(each) != inputs), None)
-    if wrong is not None:
-        raise invalid(f"List.reduce: Need a list of {inputs} inputs for each item, got {wrong}.")
+    wrong = [each for each in items if not isinstance(each, list) or len(each) != inputs]
+    if wrong:
+        raise invalid(f"List.reduce: Need a list of {inputs} inputs for each item, got a {kind_of(wrong[0])}.")
     if not items:
         nothing = np.zeros(0)
         return [Column(nothing, nothing, np.zeros(0, np.bool_))] * inputs

@@ -23,13 +23,14 @@ from airflow_ee.emulator.values.reducers import Layers, Reducer
 def stack(collection: Collection) -> dict[str, list[Band]]:
     """The bands of all the images by name, in the order in which the names appear first."""
     bands: dict[str, list[Band]] = {}
-    for image in _images(collection):
+    for image in images_of(collection):
         for band in image.bands:
             bands.setdefault(band.name, []).append(band)
     return bands
 
 
-def _images(collection: Collection) -> list[Image]:
+def images_of(collection: Collection) -> list[Image]:
+    """The elements of a collection that has only images."""
     strange = next((each for each in collection.elements if not isinstance(each, Image)), None)
     if strange is not None:
         raise invalid(f"ImageCollection: every element must be an image, got a {type(strange).__name__}.")
@@ -156,7 +157,7 @@ def _on_top(type_: PixelType, *rasters: Raster) -> Raster:
 @registry.implements("ImageCollection.qualityMosaic")
 def quality_mosaic(collection: Collection, quality_band: str) -> Image:
     """All bands of the image whose quality is the highest at the pixel."""
-    images = _images(collection)
+    images = images_of(collection)
     qualities = [image.band(quality_band, function="ImageCollection.qualityMosaic").node for image in images]
     return Image(tuple(_best(name, images, qualities) for name in images[0].names)) if images else Image(())
 
@@ -183,19 +184,19 @@ def to_bands(collection: Collection) -> Image:
     """Every band of every image, prefixed with the image's index."""
     bands = [
         replace(band, name=f"{image.properties.get('system:index', number)}_{band.name}")
-        for number, image in enumerate(_images(collection))
+        for number, image in enumerate(images_of(collection))
         for band in image.bands
     ]
     return Image((), {}).with_bands(bands)
 
 
 @registry.implements("ImageCollection.fromImages")
-def from_images(images: Any) -> Collection:
+def fromimages_of(images: Any) -> Collection:
     """A collection of images; those without an index are numbered."""
     collection: Collection = as_collection(images)
     numbered = [
         image if "system:index" in image.properties else _indexed(image, number)
-        for number, image in enumerate(_images(collection))
+        for number, image in enumerate(images_of(collection))
     ]
     return Collection(numbered, of_images=True)
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.columns import property_of
+from airflow_ee.emulator.functions.composites import images_of
 from airflow_ee.emulator.functions.promote import registry
-from airflow_ee.emulator.functions.regions import Patch, Places, centres_of, patches, samples
+from airflow_ee.emulator.functions.regions import Patch, Places, centres_of, check_scale, patches, samples
 from airflow_ee.emulator.functions.spatial import resolved
 from airflow_ee.emulator.pixels.crs import WGS84
 from airflow_ee.emulator.pixels.grid import Projection, grid_over
@@ -30,7 +31,8 @@ def get_region(
 ) -> list[Any]:
     """A header, then a row for each pixel and each image that shows it in any band; masked bands are null."""
     function = "ImageCollection.getRegion"
-    images: list[Image] = collection.elements
+    check_scale(scale, function)
+    images = images_of(collection)
     names = _band_names(images, function)
     projection = resolved(crs or DEFAULT_PROJECTION, crs_transform, scale, function)
     found: list[Patch] = []

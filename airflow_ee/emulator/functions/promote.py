@@ -167,6 +167,11 @@ def as_text(value: Any) -> str:
     raise cannot(value, "String")
 
 
+def texts(values: list[Any]) -> list[str]:
+    """A list of texts only."""
+    return [as_text(value) for value in values]
+
+
 @registry.promotes(bool)
 def as_boolean(value: Any) -> bool:
     """Numbers are true unless zero."""

@@ -13,13 +13,13 @@ from shapely.geometry.base import BaseGeometry
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.columns import property_of
-from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.promote import registry, texts
 from airflow_ee.emulator.pixels.crs import WGS84
 from airflow_ee.emulator.values import chance
 from airflow_ee.emulator.values.element import Collection, Feature
 from airflow_ee.emulator.values.geometry import Geometry
 
-MAX_POINTS = 1_000_000
+MAX_POINTS = 100_000
 _BATCH = 4096
 _MAX_BATCHES = 2000
 
@@ -83,7 +83,7 @@ def random_column(
         raise invalid(f"Collection.randomColumn: Unknown distribution '{distribution}'; use uniform or normal.")
 
     def drawn(element: Any, number: int) -> float:
-        keys = [property_of(element, name) for name in row_keys or ["system:index"]]
+        keys = [property_of(element, name) for name in texts(row_keys or ["system:index"])]
         share = chance.of_keys(keys if any(key is not None for key in keys) else [str(number)], seed)
         return share if distribution == "uniform" else NormalDist().inv_cdf(min(max(share, 1e-16), 1 - 1e-16))
 

@@ -53,8 +53,7 @@ def _rectangle(band: Band, shape: Geometry, default: float | None) -> Array:
     if default is None and not valid.all():
         reason = f"Fully masked pixels / pixels outside of the image footprint when sampling band '{band.name}'"
         raise invalid(f"{function}: {reason} with no default value set.")
-    filled = (
-        raster.values if default is None else np.where(valid, raster.values, np.asarray(default, raster.values.dtype))
-    )
-    kind = {"int": np.int64, "float": np.float32, "double": np.float64}[band.type.precision]
-    return Array(filled.astype(kind))
+    kind = np.dtype({"int": "int64", "float": "float32", "double": "float64"}[band.type.precision])
+    if default is not None and kind.kind == "i" and abs(default) >= 2**63:
+        raise invalid(f"{function}: defaultValue {default:g} does not fit the whole numbers of band '{band.name}'.")
+    return Array(np.where(valid, raster.values.astype(kind), np.float64(default or 0.0).astype(kind)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.promote import as_number, registry, texts
 from airflow_ee.emulator.values.image import Image
 from airflow_ee.emulator.values.reducers import Kernel, Output, Reducer, combined, for_each, grouped, repeated, split
 from airflow_ee.emulator.values.reducers.collectors import COUNTERS, Frequencies, to_collection, to_list
@@ -87,8 +87,8 @@ def percentile(
     """Percentiles from 0 to 100, named ``p10`` and so on unless names are given."""
     if not percentiles:
         raise invalid("Reducer.percentile: at least one percentile is needed.")
-    shares = [float(each) for each in percentiles]
-    names = output_names if output_names is not None else [f"p{share:g}" for share in shares]
+    shares = [float(as_number(each)) for each in percentiles]
+    names = texts(output_names) if output_names is not None else [f"p{share:g}" for share in shares]
     if len(names) != len(shares):
         raise invalid(f"Reducer.percentile: {len(names)} outputNames for {len(shares)} percentiles.")
     kernel = quantiles("Reducer.percentile", shares, names)
@@ -182,7 +182,7 @@ def collect_list(tuple_size: int | None = None, num_optional: int = 0) -> Reduce
 @registry.implements("Reducer.toCollection")
 def collect_features(property_names: list[Any], num_optional: int = 0) -> Reducer:
     """A feature for each row."""
-    made = Reducer.of(to_collection(property_names, num_optional))
+    made = Reducer.of(to_collection(texts(property_names), num_optional))
     return made.described("Reducer.toCollection", propertyNames=property_names, numOptional=num_optional or None)
 
 
@@ -207,7 +207,7 @@ def group(reducer: Reducer, group_field: int = 0, group_name: str = "group") -> 
 @registry.implements("Reducer.forEach")
 def each_name(reducer: Reducer, output_names: list[Any]) -> Reducer:
     """A copy for each name."""
-    return for_each(reducer, output_names)
+    return for_each(reducer, texts(output_names))
 
 
 @registry.implements("Reducer.forEachBand")
@@ -231,7 +231,7 @@ def unweighted(reducer: Reducer) -> Reducer:
 @registry.implements("Reducer.setOutputs")
 def set_outputs(reducer: Reducer, outputs: list[Any]) -> Reducer:
     """The same under other names; a result whose name is null or empty is left out."""
-    renamed = reducer.renamed([name or "" for name in outputs])
+    renamed = reducer.renamed(texts([name or "" for name in outputs]))
     return renamed.described("Reducer.setOutputs", reducer=reducer, outputs=outputs)
 
 

@@ -26,6 +26,8 @@ Places = NDArray[np.float64]
 LEAST_COVERAGE = 0.005
 """Weighted reducers leave out pixels of which the region covers less than half a percent."""
 
+MAX_SCALE = 1e9
+
 MAX_KEPT = 50_000_000
 """Pixels of all bands that are held at once: beyond it the service would run out of memory, and so would this machine."""
 
@@ -39,13 +41,18 @@ def working_projection(
     """The lattice that a region is drawn on: the first band's own unless the call says otherwise."""
     if not image.bands:
         raise invalid(f"{function}: Image has no bands.")
-    if scale is not None and scale <= 0:
-        raise invalid(f"{function}: scale must be positive, got {scale:g}.")
+    check_scale(scale, function)
     base = crs or image.bands[0].projection
     if base == DEFAULT_PROJECTION and scale is None and crs_transform is None:
         reason = "The default WGS84 projection is invalid for aggregations. Specify a scale or crs & crs_transform."
         raise invalid(f"{function}: {reason}")
     return resolved(base, crs_transform, scale, function)
+
+
+def check_scale(scale: float | None, function: str) -> None:
+    """Pixels have a size, and one that the Earth's coordinates can be counted in."""
+    if scale is not None and not 0 < scale <= MAX_SCALE:
+        raise invalid(f"{function}: scale must be positive and at most {MAX_SCALE:g}, got {scale:g}.")
 
 
 def bounded(geometry: Geometry | None, image: Image, function: str) -> Geometry:

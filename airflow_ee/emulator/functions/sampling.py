@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.promote import as_whole, registry, texts
 from airflow_ee.emulator.functions.regions import (
     MAX_KEPT,
     Patch,
@@ -185,7 +185,7 @@ def sample_regions(
 def _copied(feature: Feature, names: list[Any] | None) -> dict[str, Any]:
     if names is None:
         return {name: value for name, value in feature.properties.items() if not name.startswith("system:")}
-    return {name: feature.properties.get(name) for name in names}
+    return {name: feature.properties.get(name) for name in texts(names)}
 
 
 @registry.implements("Image.stratifiedSample")
@@ -226,4 +226,4 @@ def stratified_sample(
 def _wanted(values: list[Any] | None, points: list[Any] | None, function: str) -> dict[int, int]:
     if len(values or []) != len(points or []):
         raise invalid(f"{function}: 'classValues' and 'classPoints' must have the same length.")
-    return {int(value): int(count) for value, count in zip(values or [], points or [], strict=True)}
+    return {as_whole(value): as_whole(count) for value, count in zip(values or [], points or [], strict=True)}

@@ -19,7 +19,7 @@ def of_places(rows: NDArray[np.int64], cols: NDArray[np.int64], seed: int) -> ND
     True
     """
     with np.errstate(over="ignore"):
-        state = _mixed(np.full(rows.shape, seed).astype(np.uint64) + _STEP)
+        state = _mixed(np.full(rows.shape, seed % 2**64, dtype=np.uint64) + _STEP)
         state = _mixed(state + rows.astype(np.uint64) * _STEP)
         state = _mixed(state + cols.astype(np.uint64) * _STEP)
     return (state >> np.uint64(11)).astype(np.float64) / 2.0**53

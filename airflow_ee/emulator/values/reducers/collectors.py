@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.values.element import Collection, Feature
 from airflow_ee.emulator.values.reducers.column import Column, complete
-from airflow_ee.emulator.values.reducers.kernel import Kernel, Layers, Output, Pixels, stacked, weights_of
+from airflow_ee.emulator.values.reducers.kernel import Kernel, Layers, Output, Pixels, check_width, stacked, weights_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +167,7 @@ def to_collection(properties: Sequence[str], optional: int) -> ToCollection:
 
 
 def _check_optional(label: str, inputs: int, optional: int) -> None:
+    check_width(label, inputs)
     if inputs < 1:
         raise invalid(f"{label}: at least one input is needed, got {inputs}.")
     if not 0 <= optional <= inputs:

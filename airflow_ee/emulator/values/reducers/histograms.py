@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, floor, log2
+from math import ceil, floor, frexp, inf, log2
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,12 @@ from airflow_ee.emulator.values.reducers.kernel import Kernel
 
 DEFAULT_BUCKETS = 256
 
+MAX_BUCKETS = 2**20
+
 _LEAST_EXPONENT = -60
 """The narrowest buckets are so wide, as a power of two: values that are all equal need an end somewhere."""
+
+_DOUBLE_BITS = 52
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,10 @@ class Buckets:
     @classmethod
     def over(cls, low: float, high: float, *, most: int, least_width: float) -> Buckets:
         """The narrowest power of two with which so many buckets reach from low to high."""
-        reach = max(high - low, 2.0**_LEAST_EXPONENT)
-        exponent = max(ceil(log2(least_width)), floor(log2(reach / most)))
+        # Halves, since the ends of all doubles lie further apart than any double.
+        reach = max(high / 2 - low / 2, 2.0**_LEAST_EXPONENT)
+        exponent = max(ceil(log2(least_width)), floor(log2(reach / most)) + 1)
+        exponent = max(exponent, frexp(max(abs(low), abs(high)))[1] - _DOUBLE_BITS)
         while floor(high / 2.0**exponent) - floor(low / 2.0**exponent) >= most:
             exponent += 1
         width = 2.0**exponent
@@ -73,8 +79,8 @@ def bucket_count(label: str, asked: int | None) -> int:
     """The number asked for, rounded up to a power of two."""
     if asked is None:
         return DEFAULT_BUCKETS
-    if asked < 1:
-        raise invalid(f"{label}: maxBuckets must be at least 1, got {asked}.")
+    if not 1 <= asked <= MAX_BUCKETS:
+        raise invalid(f"{label}: maxBuckets must be from 1 to {MAX_BUCKETS}, got {asked}.")
     return int(2 ** ceil(log2(asked)))
 
 
@@ -82,6 +88,6 @@ def least_width(label: str, asked: float | None) -> float:
     """The width asked for, or practically none."""
     if asked is None:
         return 2.0**_LEAST_EXPONENT
-    if asked <= 0:
+    if not 0 < asked < inf:
         raise invalid(f"{label}: minBucketWidth must be positive, got {asked:g}.")
     return asked

@@ -19,6 +19,9 @@ Array = NDArray[Any]
 Layers = Sequence[Raster]
 """One input at every pixel: a raster for each image, or for each band."""
 
+MAX_WIDTH = 10_000
+"""Inputs or results of one reducer: copies of copies grow fast."""
+
 TypeRule = Literal["same", "real", "count", "sum", "bit", "bits"]
 
 
@@ -136,3 +139,9 @@ def weights_of(layers: Layers, *, weighted: bool) -> NDArray[np.float64]:
     """Masks as weights."""
     masks = stacked([np.broadcast_to(layer.mask, layer.values.shape) for layer in layers])
     return masks if weighted else (masks > 0).astype(np.float64)
+
+
+def check_width(label: str, width: int) -> None:
+    """Refuse reducers of more inputs or results than anybody needs."""
+    if width > MAX_WIDTH:
+        raise invalid(f"{label}: {width} inputs or outputs are too many (maximum {MAX_WIDTH}).")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.values.reducers.column import Column, complete
-from airflow_ee.emulator.values.reducers.kernel import Array, Kernel, Layers, Output, Pixels
+from airflow_ee.emulator.values.reducers.kernel import Array, Kernel, Layers, Output, Pixels, check_width
 
 Better = Callable[[Array, Array], Array]
 
@@ -83,6 +83,7 @@ class End(Kernel):
 
 def extreme(name: Literal["min", "max"], inputs: int = 1) -> Extreme:
     """``min`` or ``max``, with as many inputs carried along; these are named ``min1`` and so on."""
+    check_width(f"Reducer.{name}", inputs)
     names = [name, *(f"{name}{place}" for place in range(1, inputs))]
     outputs = tuple(Output(each, "same", place) for place, each in enumerate(names))
     return Extreme(f"Reducer.{name}", outputs, inputs, False, "less" if name == "min" else "greater")

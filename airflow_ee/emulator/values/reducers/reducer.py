@@ -13,7 +13,7 @@ from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.pixels.raster import Raster
 from airflow_ee.emulator.pixels.types import PixelType
 from airflow_ee.emulator.values.reducers.column import Column
-from airflow_ee.emulator.values.reducers.kernel import Kernel, Layers, Output, Pixels
+from airflow_ee.emulator.values.reducers.kernel import Kernel, Layers, Output, Pixels, check_width
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +171,7 @@ def combined(first: Reducer, second: Reducer, *, shared: bool, prefix: str = "")
     if shared and first.input_count != second.input_count:
         counts = f"{first.input_count} and {second.input_count}"
         raise invalid(f"Reducer.combine: Reducers that share inputs must have equally many, got {counts}.")
+    check_width("Reducer.combine", max(first.input_count + second.input_count, len(first.names) + len(second.names)))
     shift = 0 if shared else first.input_count
     names = first.names + tuple(prefix + name if name else "" for name in second.names)
     inputs = first.input_count + (0 if shared else second.input_count)
@@ -185,6 +186,7 @@ def for_each(reducer: Reducer, names: Sequence[str]) -> Reducer:
     """A copy for each name, each with inputs of its own; the name alone where the reducer has one result."""
     if not names:
         raise invalid("Reducer.forEach: at least one output name is needed.")
+    check_width("Reducer.forEach", len(names) * max(reducer.input_count, len(reducer.names)))
     single = len(reducer.output_names) == 1
     steps = tuple(step.shifted(n * reducer.input_count) for n in range(len(names)) for step in reducer.steps)
     labels = [("" if not own else name if single else f"{name}_{own}") for name in names for own in reducer.names]
@@ -225,6 +227,7 @@ def repeated(reducer: Reducer, count: int) -> Reducer:
     """So many copies."""
     if count < 1:
         raise invalid(f"Reducer.repeat: count must be at least 1, got {count}.")
+    check_width("Reducer.repeat", count * reducer.input_count)
     outputs = tuple(Output(name) for name in reducer.output_names)
     kernel = Repeated(
         "Reducer.repeat", outputs, count * reducer.input_count, any(reducer.weighted_inputs), reducer=reducer

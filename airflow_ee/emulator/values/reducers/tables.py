@@ -14,7 +14,7 @@ from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.reducers.column import Column, complete
 from airflow_ee.emulator.values.reducers.histograms import Histogram
-from airflow_ee.emulator.values.reducers.kernel import Kernel, Output
+from airflow_ee.emulator.values.reducers.kernel import Kernel, Output, check_width
 from airflow_ee.emulator.values.reducers.reducer import Reducer
 
 MAX_STEPS = 1_000_000
@@ -119,6 +119,7 @@ def linear_regression(predictors: int, responses: int) -> LinearRegression:
     label = "Reducer.linearRegression"
     if predictors < 1 or responses < 1:
         raise invalid(f"{label}: numX and numY must be at least 1, got {predictors} and {responses}.")
+    check_width(label, predictors + responses)
     outputs = (Output("coefficients"), Output("residuals"))
     return LinearRegression(label, outputs, predictors + responses, False, predictors)
 
