@@ -47,7 +47,7 @@ class Buckets:
 
     def places(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
         """The bucket of each value."""
-        return np.floor((values - self.start) / self.width).astype(np.int64)
+        return (np.floor(values / self.width) - self.start / self.width).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
