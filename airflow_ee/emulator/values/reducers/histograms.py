@@ -69,7 +69,7 @@ class Histogram(Kernel):
         places = steps.places(values)
         total = np.bincount(places, weights, minlength=steps.count)
         sums = np.bincount(places, weights * values, minlength=steps.count)
-        middles = steps.start + (np.arange(steps.count) + 0.5) * steps.width
+        middles = (steps.start / steps.width + np.arange(steps.count) + 0.5) * steps.width
         means = np.divide(sums, total, out=middles, where=total > 0)
         shown = {"bucketMeans": means.tolist(), "bucketMin": steps.start, "bucketWidth": steps.width}
         return [{**shown, "histogram": total.tolist()}]
