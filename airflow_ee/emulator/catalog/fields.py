@@ -54,8 +54,9 @@ def noise(x: Field, y: Field, cell: float, seed: int) -> Field:
         np.arange(first_row, first_row + rows, dtype=np.int64)[:, None],
         seed,
     )
-    i, j = row.astype(np.int64) - first_row, col.astype(np.int64) - first_col
-    corners = (lattice[i, j], lattice[i, j + 1], lattice[i + 1, j], lattice[i + 1, j + 1])
+    known = lattice.ravel()
+    here = ((row - first_row) * cols + (col - first_col)).astype(np.int64)
+    corners = (known[here], known[here + 1], known[here + cols], known[here + cols + 1])
     return _blended(corners, u - col, v - row)
 
 

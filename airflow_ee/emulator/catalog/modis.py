@@ -75,33 +75,36 @@ def composite_end(start: datetime) -> datetime:
 
 
 class _LookNode(Node):
-    """What one composite kept of each pixel: day of the year, cloud, snow and a number by chance."""
+    """What one composite kept of each pixel: day of the year, cloud, snow, a number by chance, and NDVI on that day."""
 
     def __init__(self, start: date) -> None:
         self._start = start
         self._day_of_year = start.timetuple().tm_yday
-        self._place = place_node(NATIVE.projection)
 
     def demands(self, grid: Grid) -> tuple[Demand, ...]:
-        """Where the pixels are."""
-        return ((self._place, grid),)
+        """Where the pixels are, and what grows there."""
+        return ((place_node(NATIVE.projection), grid), (land_node(NATIVE.projection), grid))
 
     def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:
-        """Four layers."""
+        """Five layers."""
         longitude, latitude = inputs[0].values
         rows, cols = sites_of(grid, NATIVE.projection)
         chance = fields.hashed(cols, rows, 41 + self._start.toordinal())
-        day = self._day_of_year + np.floor(chance * PERIOD_DAYS)
+        day = (self._day_of_year + np.floor(chance * PERIOD_DAYS)).astype(np.float32)
+        base, height, cosine, sine, water = inputs[1].values
+        green = fields.ndvi(fields.Land(base, height, cosine, sine, water > 0), day)
         # A composite keeps the clearest look of its 16 days: clouds must be there on both days looked at to come through.
         looks = (self._start.toordinal(), self._start.toordinal() + 7)
         clouds = (fields.cloudiness(longitude, latitude, look, float(self._day_of_year)) for look in looks)
         snow = fields.snow(longitude, latitude, float(self._day_of_year))
-        layers = (day, np.minimum(*clouds) ** 2, snow, chance)
-        return Raster(np.stack(np.broadcast_arrays(*layers)), inputs[0].mask)
+        layers = (day, np.minimum(*clouds) ** 2, snow, chance, green)
+        return Raster(
+            np.stack([np.broadcast_to(each, grid.shape).astype(np.float32) for each in layers]), inputs[0].mask
+        )
 
 
-Shade = Callable[[Field, Field, Field], Field]
-"""Digital numbers from the looks, from what grows on the places, and from their latitude."""
+Shade = Callable[[Field, Field], Field]
+"""Digital numbers from the looks and the latitude of the places."""
 
 
 class _CompositeBand(Node):
@@ -113,61 +116,56 @@ class _CompositeBand(Node):
         self._shade = shade
 
     def demands(self, grid: Grid) -> tuple[Demand, ...]:
-        """The looks, the places and what grows there."""
-        return ((self._look, grid), (land_node(NATIVE.projection), grid), (place_node(NATIVE.projection), grid))
+        """The looks, and where the pixels are."""
+        return ((self._look, grid), (place_node(NATIVE.projection), grid))
 
     def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:
         """Pixels outside of the projection's outline are masked as well."""
-        look, land, place = (each.values for each in inputs)
+        look, place = (each.values for each in inputs)
         rows, cols = sites_of(grid, NATIVE.projection)
         inside = (rows >= 0) & (rows < NATIVE.height) & (cols >= 0) & (cols < NATIVE.width)
-        seen = inside & (inputs[2].mask > 0) & (land[4] == 0) & (look[3] > _LOST_SHARE)
-        return fitted(np.broadcast_to(self._shade(look, land, place[1]), grid.shape), seen, self._type)
+        seen = inside & (inputs[1].mask > 0) & (look[4] > 0) & (look[3] > _LOST_SHARE)
+        return fitted(np.broadcast_to(self._shade(look, place[1]), grid.shape), seen, self._type)
 
 
-def _green(look: Field, land: Field) -> Field:
-    base, height, cosine, sine, water = land
-    return fields.ndvi(fields.Land(base, height, cosine, sine, water > 0), look[0])
-
-
-def _seen(colour: str, look: Field, land: Field) -> Field:
+def _seen(colour: str, look: Field) -> Field:
     clear = np.zeros_like(look[1])
-    return optics.reflectance(WAVELENGTHS[colour], _green(look, land), np.stack([look[1], clear, clear, look[2]]))
+    return optics.reflectance(WAVELENGTHS[colour], look[4], np.stack([look[1], clear, clear, look[2]]))
 
 
-def _colour(colour: str, look: Field, land: Field, _latitude: Field) -> Field:
-    return np.asarray(np.clip(_seen(colour, look, land), 0, 1) * 10_000)
+def _colour(colour: str, look: Field, _latitude: Field) -> Field:
+    return np.asarray(np.clip(_seen(colour, look), 0, 1) * 10_000)
 
 
-def _ndvi(look: Field, land: Field, _latitude: Field) -> Field:
-    near, red = _seen("near", look, land), _seen("red", look, land)
+def _ndvi(look: Field, _latitude: Field) -> Field:
+    near, red = _seen("near", look), _seen("red", look)
     return np.asarray(np.clip((near - red) / (near + red) * 10_000, -2000, 10_000))
 
 
-def _evi(look: Field, land: Field, _latitude: Field) -> Field:
-    near, red, blue = (_seen(colour, look, land) for colour in ("near", "red", "blue"))
+def _evi(look: Field, _latitude: Field) -> Field:
+    near, red, blue = (_seen(colour, look) for colour in ("near", "red", "blue"))
     return np.asarray(np.clip(2.5 * (near - red) / (near + 6 * red - 7.5 * blue + 1) * 10_000, -2000, 10_000))
 
 
-def _summary(look: Field, _land: Field, _latitude: Field) -> Field:
+def _summary(look: Field, _latitude: Field) -> Field:
     """0 where nothing at all is in the way: there NDVI is the truth."""
     cloud, snow = look[1], look[2]
     return np.asarray(np.select([cloud > 0.5, snow > 0, cloud > 0], [3.0, 2.0, 1.0], 0.0))
 
 
-def _detailed(look: Field, land: Field, latitude: Field) -> Field:
+def _detailed(look: Field, latitude: Field) -> Field:
     """Bits 0-1 say how good, 2-5 how useful, 6-7 aerosol, 8 clouds beside, 10 mixed clouds, 11-13 land, 14 snow."""
     bits = {0: 0x0844, 1: 0x0989, 2: 0x4851, 3: 0x0DE2}
-    summary = _summary(look, land, latitude)
+    summary = _summary(look, latitude)
     return np.asarray(np.select([summary == key for key in bits], [float(value) for value in bits.values()]))
 
 
-def _solar_zenith(day_of_year: int, _look: Field, _land: Field, latitude: Field) -> Field:
+def _solar_zenith(day_of_year: int, _look: Field, latitude: Field) -> Field:
     declination = 23.44 * np.sin(2 * np.pi * (day_of_year - 81) / 365.25)
     return np.asarray(np.clip(np.hypot(latitude - declination, 25.0), 0, 90) * 100)
 
 
-def _wrapped(last_day: int, look: Field, _land: Field, _latitude: Field) -> Field:
+def _wrapped(last_day: int, look: Field, _latitude: Field) -> Field:
     """The last composite of a year reaches into the next one: days are those of the year that they are in."""
     return np.asarray(np.where(look[0] > last_day, look[0] - last_day, look[0]))
 
@@ -181,9 +179,9 @@ def _shades(start: date) -> dict[str, Shade]:
         "sur_refl_b02": partial(_colour, "near"),
         "sur_refl_b03": partial(_colour, "blue"),
         "sur_refl_b07": partial(_colour, "swir 2"),
-        "ViewZenith": lambda look, _land, _latitude: 6000 * look[3],
+        "ViewZenith": lambda look, _latitude: 6000 * look[3],
         "SolarZenith": partial(_solar_zenith, start.timetuple().tm_yday),
-        "RelativeAzimuth": lambda look, _land, _latitude: 36_000 * look[3] - 18_000,
+        "RelativeAzimuth": lambda look, _latitude: 36_000 * look[3] - 18_000,
         "DayOfYear": partial(_wrapped, date(start.year, 12, 31).timetuple().tm_yday),
         "SummaryQA": _summary,
     }
