@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from airflow_ee.emulator.api.assetfilter import AssetFilter, parse_filter
@@ -100,12 +100,12 @@ def _view(call: Call) -> str:
     return "BASIC" if view.startswith("BASIC") else "FULL"
 
 
-def _found(collection: CollectionAsset, condition: AssetFilter) -> list[ImageAsset]:
-    return [image for image in collection.query(condition.hints()) if condition.matches(image)]
+def _found(collection: CollectionAsset, condition: AssetFilter) -> Iterator[ImageAsset]:
+    return (image for image in collection.query(condition.hints()) if condition.matches(image))
 
 
-def _listed(assets: Sequence[Any], call: Call, mark: str, view: str = "BASIC") -> Answer:
-    part, token = page(list(assets), call, default_size=PAGE_SIZE)
+def _listed(assets: Iterable[Any], call: Call, mark: str, view: str = "BASIC") -> Answer:
+    part, token = page(assets, call, default_size=PAGE_SIZE)
     shown = [each if isinstance(each, dict) else each.as_json(view=view) for each in part]
     body: dict[str, Any] = {"assets": shown} if shown else {}
     return Answer({**body, "nextPageToken": token} if token else body, mark)

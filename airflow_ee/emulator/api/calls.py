@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from airflow_ee.emulator.errors import EmulatorError, invalid
@@ -73,10 +74,10 @@ class Answer:
         return not isinstance(self.body, bytes)
 
 
-def page(items: list[Any], call: Call, *, default_size: int) -> tuple[list[Any], str | None]:
+def page(items: Iterable[Any], call: Call, *, default_size: int) -> tuple[list[Any], str | None]:
     """The part of a list that ``pageSize`` and ``pageToken`` ask for, and the token of the next part.
 
-    Both may come in the query or in the body. A token is only good for the list that it was made for.
+    A list that is made while it is read is read no further than that. Both may come in the query or in the body. A token is only good for the list that it was made for.
     """
     asked = call.body.get("pageSize") or call.whole("pageSize", default_size) or default_size
     if asked < 0:
@@ -85,8 +86,8 @@ def page(items: list[Any], call: Call, *, default_size: int) -> tuple[list[Any],
     token = call.body.get("pageToken") or call.query.get("pageToken", "")
     seal = _seal(call)
     start = _start_of(token, seal) if token else 0
-    rest = start + size < len(items)
-    return items[start : start + size], _token(start + size, seal) if rest else None
+    part = list(islice(items, start, start + size + 1))
+    return part[:size], _token(start + size, seal) if len(part) > size else None
 
 
 def _seal(call: Call) -> str:

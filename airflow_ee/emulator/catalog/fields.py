@@ -104,8 +104,12 @@ def land(longitude: Field, latitude: Field) -> Land:
     # The timing changes by latitude band without a step: half a year lies between the hemispheres.
     delay = 24.0 * (wide - 0.5) + 30.0 * (crop - 0.5)
     peak = 2 * np.pi / _DAYS * (np.where(latitude >= 0, 196.0, 14.0) + delay)
-    water = noise(longitude, latitude, 0.08, 13) < 0.12
-    return Land(base, height, np.cos(peak), np.sin(peak), water)
+    return Land(base, height, np.cos(peak), np.sin(peak), is_water(longitude, latitude))
+
+
+def is_water(longitude: Field, latitude: Field) -> NDArray[np.bool_]:
+    """Where lakes are."""
+    return np.asarray(noise(longitude, latitude, 0.08, 13) < 0.12)
 
 
 def _parcel(longitude: Field, latitude: Field) -> Field:

@@ -60,7 +60,7 @@ def _clouds(scene: Scene) -> dict[str, Any]:
     longitude, latitude = ORBIT.place(scene.frame.node_longitude, scene.frame.along + along, across)
     day = scene.day
     cloudy = fields.cloudiness(longitude, latitude, day.toordinal(), float(day.timetuple().tm_yday)) > optics.OPAQUE
-    dry = ~fields.land(longitude, latitude).water
+    dry = ~fields.is_water(longitude, latitude)
     return {
         "CLOUD_COVER": round(100 * float(cloudy.mean()), 2),
         "CLOUD_COVER_LAND": round(100 * float(cloudy[dry].mean()), 2) if dry.any() else -1.0,

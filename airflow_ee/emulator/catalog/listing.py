@@ -14,7 +14,7 @@ from airflow_ee.emulator.values.dates import Date, DateRange, timestamp
 from airflow_ee.emulator.values.element import Filter, NamesImages
 
 WHOLE_WORLD: Bounds = (-180.0, -90.0, 180.0, 90.0)
-WORLD_LIMIT, REGION_LIMIT = 6000, 20_000
+WORLD_LIMIT, REGION_LIMIT = 5001, 20_000
 """Images that one query looks at: more than a collection may hold, since other filters may refuse most of them."""
 
 T = TypeVar("T")

@@ -90,7 +90,7 @@ class _LookNode(Node):
         longitude, latitude = inputs[0].values
         rows, cols = sites_of(grid, NATIVE.projection)
         chance = fields.hashed(cols, rows, 41 + self._start.toordinal())
-        day = (self._day_of_year + np.floor(chance * PERIOD_DAYS)).astype(np.float32)
+        day: Any = (self._day_of_year + np.floor(chance * PERIOD_DAYS)).astype(np.float32)
         base, height, cosine, sine, water = inputs[1].values
         green = fields.ndvi(fields.Land(base, height, cosine, sine, water > 0), day)
         # A composite keeps the clearest look of its 16 days: clouds must be there on both days looked at to come through.

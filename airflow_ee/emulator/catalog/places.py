@@ -29,12 +29,19 @@ Layers = NDArray[np.floating]
 Evaluate = Callable[[Field, Field], Sequence[Field]]
 """Layers from coordinates of a projected system."""
 
+_KEPT_PIXELS, _KEPT_CORNERS = 512 * 512, 16384
+"""Sizes up to which positions are kept for the next band or date."""
+
 _VALID = np.ones((1, 1), np.float32)
 
 
-@lru_cache(maxsize=8)
 def sites_of(grid: Grid, lattice: Projection) -> Sites:
-    """Where a grid's pixels fall on a lattice; kept for the many bands and dates that ask for the same."""
+    """Where a grid's pixels fall on a lattice; kept, unless it is large, for the bands and dates that ask for the same."""
+    return grid.sites_in(lattice) if grid.height * grid.width > _KEPT_PIXELS else _kept_sites(grid, lattice)
+
+
+@lru_cache(maxsize=8)
+def _kept_sites(grid: Grid, lattice: Projection) -> Sites:
     return grid.sites_in(lattice)
 
 
@@ -122,7 +129,7 @@ def _unwrapped(crs: Crs, x: Field, y: Field) -> tuple[Field, Field]:
 def places_at(crs: Crs, x: Field, y: Field) -> tuple[Field, Field]:
     """Longitude and latitude of corners: a whole window of them is kept for the next date."""
     rows, cols = x.shape
-    if rows > 1 and cols > 1 and x[0, 1] - x[0, 0] == SPACING and (x[0] == x[-1]).all() and rows * cols < 65536:
+    if rows > 1 and cols > 1 and x[0, 1] - x[0, 0] == SPACING and (x[0] == x[-1]).all() and rows * cols < _KEPT_CORNERS:
         return _corner_places(crs, float(x[0, 0]), float(y[0, 0]), cols, rows)
     return _unwrapped(crs, x, y)
 
