@@ -101,6 +101,8 @@ def copy_properties(
     exclude: list[Any] | None = None,
 ) -> Any:
     """The properties of another element; its times and index only if named."""
+    if properties is not None and exclude:
+        raise invalid("Element.copyProperties: 'exclude' must not be specified if 'properties' is.")
     if destination is None or source is None:
         return destination
     given: dict[str, Any] = dict(source.properties)  # type: ignore[attr-defined]
