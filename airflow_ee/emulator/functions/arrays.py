@@ -196,7 +196,7 @@ def pad(array: Array, lengths: list[Any], pad: float = 0) -> Array:
 @registry.implements("Array.reshape")
 def reshape(array: Array, shape: Array) -> Array:
     """The same numbers along other axes; one length may be left open with -1."""
-    wanted = [int(each) for each in shape.values.ravel()]
+    wanted = list(map(as_whole, shape.values.ravel().tolist()))
     if shape.dimensions != 1 or wanted.count(-1) > 1 or any(each < -1 for each in wanted):
         raise invalid(f"Array.reshape: {wanted} is not a shape.")
     try:
@@ -232,7 +232,7 @@ def mask(input: Array, mask: Array) -> Array:
 
 
 def _only_axis(function: str, keys: Array, array: Array) -> int:
-    if keys.dimensions != array.dimensions:
+    if keys.dimensions != array.dimensions or not keys.dimensions:
         raise invalid(f"{function}: both arrays must have the same dimensions: {keys.dimensions}, {array.dimensions}.")
     long = [axis for axis, length in enumerate(keys.shape) if length != 1]
     axis = long[0] if long else next((axis for axis, length in enumerate(array.shape) if length == 1), 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import math
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -54,6 +55,8 @@ def from_ymd(year: int, month: int, day: int, time_zone: str | None = None) -> D
 @registry.implements("Date.millis")
 def millis(date: Date) -> int:
     """Milliseconds since 1970."""
+    if not math.isfinite(date.milliseconds):
+        raise invalid("Date.millis: the ends of all time have no number.")
     return Long(date.milliseconds)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arrays import array_of, joined
 from airflow_ee.emulator.functions.lists import typed
-from airflow_ee.emulator.functions.promote import Algorithm, as_dictionary, as_geometry, as_text, registry
+from airflow_ee.emulator.functions.promote import Algorithm, as_dictionary, as_geometry, as_number, as_text, registry
 from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.geometry import Geometry
 from airflow_ee.emulator.values.image import Image, constant_band
@@ -147,7 +147,10 @@ def keys(dictionary: dict[str, Any]) -> list[str]:
 @registry.implements("Dictionary.values")
 def values(dictionary: dict[str, Any], keys: list[Any] | None = None) -> list[Any]:
     """Values in the order of their keys, or of the keys given."""
-    return [entry("Dictionary.values", dictionary, key) for key in (sorted(dictionary) if keys is None else keys)]
+    return [
+        entry("Dictionary.values", dictionary, key)
+        for key in (sorted(dictionary) if keys is None else map(as_text, keys))
+    ]
 
 
 @registry.implements("Dictionary.toArray")
@@ -171,5 +174,7 @@ def dictionary_size(dictionary: dict[str, Any]) -> int:
 @registry.implements("Dictionary.toImage")
 def to_image(dictionary: dict[str, Any], names: list[Any] | None = None) -> Image:
     """A constant band for each entry."""
-    chosen = sorted(dictionary) if names is None else names
-    return Image(tuple(constant_band(name, entry("Dictionary.toImage", dictionary, name)) for name in chosen))
+    chosen = sorted(dictionary) if names is None else list(map(as_text, names))
+    return Image(
+        tuple(constant_band(name, as_number(entry("Dictionary.toImage", dictionary, name))) for name in chosen)
+    )

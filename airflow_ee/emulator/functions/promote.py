@@ -5,6 +5,7 @@ The service does the same: clients send plain numbers, texts and lists, and coun
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -156,7 +157,10 @@ def as_number(value: Any) -> float:
 @registry.promotes(int)
 def as_whole(value: Any) -> int:
     """Whole numbers; fractions are cut off as the service does."""
-    return int(as_number(value))
+    number = as_number(value)
+    if not math.isfinite(number):
+        raise invalid(f"Cannot convert {number} to Integer.")
+    return int(number)
 
 
 @registry.promotes(str)

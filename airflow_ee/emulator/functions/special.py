@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import math
 
+from airflow_ee.emulator.errors import invalid
+
 EULER = 0.5772156649015329
 _NEAR_ZERO = 1e-5
 _ASYMPTOTIC = 49
 _TERMS = 10_000
+_GREATEST_ORDER = 1e6
+"""Beyond it the series need more terms than that."""
 
 _LANCZOS_G = 607 / 128
 _LANCZOS = (
@@ -84,6 +88,8 @@ def incomplete_gamma(x: float, a: float) -> float:
         return 0.0
     if math.isinf(x):
         return 1.0
+    if a > _GREATEST_ORDER:
+        raise invalid(f"gammainc: orders beyond {_GREATEST_ORDER:.0f} are not emulated.")
     front = math.exp(-x + a * math.log(x) - math.lgamma(a))
     return front * _series(x, a) if x < a + 1 else 1 - front * _fraction(x, a)
 
