@@ -158,21 +158,25 @@ class Emulator:
         )
         self._compute_options = compute or ComputeOptions()
         self._compute = PixelService(self._compute_options, recipe, self._session)
-        self._app = Application(
-            self._handlers(),
-            sockets=Sockets(abort=self._abort, host=self._host_of),
-            conditions=Conditions(
-                max_concurrent_requests=max_concurrent_requests,
-                requests_per_second=requests_per_second,
-                latency_seconds=latency_seconds,
-                bandwidth_bytes_per_second=bandwidth_bytes_per_second,
-                chance=Chance(fault_rate, fault_seed, tuple(fault_kinds)),
-                credentials=Credentials.of(tokens, keys),
-            ),
-            control=partial(Control, state=self.state, advance=self._advance),
+        conditions = Conditions(
+            max_concurrent_requests=max_concurrent_requests,
+            requests_per_second=requests_per_second,
+            latency_seconds=latency_seconds,
+            bandwidth_bytes_per_second=bandwidth_bytes_per_second,
+            chance=Chance(fault_rate, fault_seed, tuple(fault_kinds)),
+            credentials=Credentials.of(tokens, keys),
         )
+        self._app = self._application(conditions)
         self._connections = Connections()
         self._server = Server(self._app, self._connections, host=host, port=port, high_volume_port=high_volume_port)
+
+    def _application(self, conditions: Conditions) -> Application:
+        return Application(
+            self._handlers(),
+            sockets=Sockets(abort=self._abort, host=self._host_of),
+            conditions=conditions,
+            control=partial(Control, state=self.state, advance=self._advance),
+        )
 
     def _abort(self, peer: tuple[str, int], reset: bool) -> None:
         self._connections.abort(peer, reset)
