@@ -330,3 +330,9 @@ def test_slow_bodies_are_given_up_and_hold_up_nobody(monkeypatch):
         for raw in slow:
             raw.close()
         assert set(answers) == {b""} or all(status(answer) >= 400 for answer in answers)
+
+
+@pytest.mark.parametrize("timeout", ["nan", "infs", "-1s", "1", "1e3s", 5])
+def test_what_is_no_duration_is_refused(open_server, timeout):
+    answer = requests.post(f"{open_server.url}/v1/projects/p/operations/X:wait", json={"timeout": timeout}, timeout=5)
+    assert "timeout" in message(answer)

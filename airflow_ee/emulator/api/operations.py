@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_ee.emulator.api.calls import Answer, Call, page
-from airflow_ee.emulator.errors import invalid
+from airflow_ee.emulator.errors import field_violation, invalid
 from airflow_ee.emulator.exports.life import OperationLife
 from airflow_ee.emulator.exports.request import METHODS
 
@@ -64,12 +66,10 @@ class Operations:
 
     def wait(self, call: Call) -> Answer:
         """Wait a while for the end."""
-        text = str(call.body.get("timeout", "0s")).removesuffix("s")
-        try:
-            seconds = min(float(text), MAX_WAIT_SECONDS)
-        except ValueError:
-            raise invalid(
-                f"Invalid value at 'timeout' (type.googleapis.com/google.protobuf.Duration), {text}"
-            ) from None
+        text = str(call.body.get("timeout", "0s"))
+        if not re.fullmatch(r"\d{1,12}(\.\d{1,9})?s", text):
+            kind = "type.googleapis.com/google.protobuf.Duration"
+            raise field_violation("timeout", f"Invalid value at 'timeout' ({kind}), {json.dumps(text[:100])}")
+        seconds = min(float(text.removesuffix("s")), MAX_WAIT_SECONDS)
         operation = self._life.wait(call.path["name"], seconds)
         return Answer(operation.as_json(), operation.marker)
