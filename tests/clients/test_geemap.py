@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import rasterio
 
 from .conftest import assert_pixels, field_grid, reflectance
 
@@ -40,3 +41,15 @@ def test_bands_can_be_chosen_by_name(image):
     import geemap
 
     assert_pixels(geemap.ee_to_numpy(image, bands=["B8"])[..., 0], reflectance(DATE)[1])
+
+
+def test_a_downloaded_image_is_the_window_of_the_file(ee, image, tmp_path, monkeypatch):
+    import geemap
+    from geedim.stac import STACClient
+
+    monkeypatch.setattr(STACClient(), "_urls", {"ROOT": {}})
+    path = tmp_path / "downloaded.tif"
+    geemap.download_ee_image(image, str(path), region=region(ee, 10, 5, 40, 25), crs="EPSG:32630", scale=10)
+    with rasterio.open(path) as dataset:
+        assert dataset.crs.to_epsg() == 32630
+        assert_pixels(dataset.read(), reflectance(DATE)[:, 5:25, 10:40])

@@ -319,3 +319,12 @@ def test_a_small_area_is_nearly_that_of_geographiclib(corner, width, height):
     expected = abs(GEOD.geometry_area_perimeter(shape)[0])
     # Great circles of the sphere and geodesics of the ellipsoid differ by the flattening of an edge's own bend.
     assert measures.area(Geometry(shape, geodesic=True)) == pytest.approx(expected, rel=2e-4)
+
+
+def test_coordinates_in_a_projection_with_a_transform_count_its_pixels(evaluate):
+    lattice = lambda ee: ee.Projection("EPSG:32631", [10, 0, 500000, 0, -20, 5000000])  # noqa: E731
+    corners = [[500000, 4999960], [500030, 4999960], [500030, 5000000], [500000, 5000000]]
+    found = evaluate(lambda ee: ee.Geometry.Rectangle([0, 0, 3, 2], lattice(ee), False))
+    assert found["crs"]["properties"]["name"] == "EPSG:32631"
+    assert sorted(map(tuple, found["coordinates"][0][:4])) == sorted(map(tuple, corners))
+    assert evaluate(lambda ee: ee.Geometry.Point([5, 5], lattice(ee)))["coordinates"] == [500050, 4999900]

@@ -93,6 +93,10 @@ NAMES = {
     "the first match": (lambda ee: ee.Image(1).rename("aba").regexpRename("a", "c", False), ["cba"]),
     "places": (lambda ee: ee.Image.pixelLonLat(), ["longitude", "latitude"]),
     "a picture": (lambda ee: ee.Image([1, 2, 3]).visualize(min=0, max=9), ["vis-red", "vis-green", "vis-blue"]),
+    "one band in every colour": (
+        lambda ee: ee.Image([1, 2]).visualize(["constant", "constant", "constant_1"], min=0, max=9),
+        ["vis-red", "vis-green", "vis-blue"],
+    ),
     "a grey picture": (lambda ee: ee.Image(1).visualize(min=0, max=9), ["vis-gray"]),
 }
 

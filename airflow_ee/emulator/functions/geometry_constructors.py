@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import shapely
+from shapely.affinity import affine_transform
 from shapely.errors import ShapelyError
 from shapely.geometry.base import BaseGeometry
 
@@ -20,7 +21,7 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
 def plain_crs(projection: Projection, function: str) -> Crs:
-    """The system of a projection for vertices; coordinates in pixels of a lattice are not emulated."""
+    """The system of a projection, where vertices in pixels of a lattice are not emulated."""
     if projection.transform != IDENTITY:
         raise invalid(f"{function}: a projection with a transform of its own is not emulated for geometries.")
     return projection.crs
@@ -46,7 +47,7 @@ class _Given:
     def crs(self, asked: Projection | None, function: str) -> Crs:
         """The system asked for, else that of the geometries, else longitude and latitude."""
         found = {source.crs for source in self.sources}
-        wanted = plain_crs(asked, function) if asked is not None else next(iter(found), WGS84)
+        wanted = _system(asked, function, found) if asked is not None else next(iter(found), WGS84)
         if found - {wanted}:
             raise invalid(f"{function}: geometries of another projection are not emulated; transform them first.")
         return wanted
@@ -77,7 +78,20 @@ def _made(
     except (ShapelyError, TypeError, ValueError, IndexError) as problem:
         raise invalid(f"{function}: Invalid coordinates: {problem}.") from None
     system = given.crs(crs, function)
-    return Geometry(shape, system, given.geodesic(geodesic, system, function), even_odd)
+    return Geometry(_placed(shape, crs), system, given.geodesic(geodesic, system, function), even_odd)
+
+
+def _system(projection: Projection, function: str, sources: set[Crs]) -> Crs:
+    """The system of coordinates, which may count in pixels of its lattice; geometries among them have vertices already."""
+    return plain_crs(projection, function) if sources else projection.crs
+
+
+def _placed(shape: BaseGeometry, projection: Projection | None) -> BaseGeometry:
+    """A shape given in pixels of a lattice, in the units of its system."""
+    if projection is None or projection.transform == IDENTITY:
+        return shape
+    a, b, c, d, e, f = projection.transform
+    return affine_transform(shape, [a, b, d, e, c, f])
 
 
 def _pairs(coordinates: list[Any]) -> list[Any]:

@@ -94,7 +94,9 @@ def visualize(
     if not all(isinstance(each, str) for each in (bands if isinstance(bands, list) else [bands or ""])):
         raise invalid("Image.visualize: Expected a string or list of strings for field 'bands'.")
     names = [] if bands is None else _texts(bands)
-    chosen = image.with_bands([_named(image, name) for name in names] if names else image.bands[:3])
+    wanted = [_named(image, name) for name in names] if names else image.bands[:3]
+    # One band may be shown in several colours, an image has each name once.
+    chosen = image.with_bands(replace(band, name=str(place)) for place, band in enumerate(wanted))
     if opacity is not None and not 0 < opacity <= 1:
         raise invalid(
             f"Image.visualize: Scale must be greater than zero and less than or equal to one, but was {float(opacity)}."
