@@ -60,6 +60,9 @@ def write_features(features: Iterable[Feature], folder: Path) -> Iterator[int]:
             yield number + 1
 
 
+_FLAGS = ("geodesic", "even_odd", "unbounded")
+
+
 def encoded(feature: Feature, index: str) -> dict[str, Any]:
     """A feature as plain data."""
     named = {name: value for name, value in feature.properties.items() if name != INDEX}
@@ -74,7 +77,9 @@ def decoded(record: Mapping[str, Any]) -> Feature:
     shape = record["geometry"]
     geometry = None
     if shape is not None:
-        geometry = Geometry(shapely.from_wkb(bytes.fromhex(shape["wkb"])), Crs(shape["crs"]), shape["geodesic"])
+        geometry = Geometry(
+            shapely.from_wkb(bytes.fromhex(shape["wkb"])), Crs(shape["crs"]), **{name: shape[name] for name in _FLAGS}
+        )
     properties = {name: _typed(value) for name, value in record["properties"].items()}
     return Feature(geometry, {**properties, INDEX: record["index"]}, record["index"])
 
@@ -86,7 +91,8 @@ def _shape(geometry: Geometry | None) -> dict[str, Any] | None:
     if vertices > MAX_VERTICES:
         raise invalid(f"Geometry has too many vertices: {vertices} (max: {MAX_VERTICES}).")
     wkb = shapely.to_wkb(geometry.shape, hex=True)
-    return {"wkb": wkb, "crs": geometry.crs.text, "geodesic": geometry.geodesic}
+    flags = {name: getattr(geometry, name) for name in _FLAGS}
+    return {"wkb": wkb, "crs": geometry.crs.text, **flags}
 
 
 def _value(name: str, value: Any) -> Any:

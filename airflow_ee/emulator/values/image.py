@@ -141,7 +141,8 @@ def outline(extent: Grid) -> Geometry:
     if not (np.isfinite(longitudes).all() and np.isfinite(latitudes).all()):
         return box(bounds_in(WGS84, extent))
     shape = shapely.Polygon(np.column_stack([longitudes, latitudes]))
-    return Geometry(shape if shape.is_valid else shapely.make_valid(shape))
+    geodesic = not extent.projection.crs.is_geographic  # footprints of granules are shown without "geodesic": false
+    return Geometry(shape if shape.is_valid else shapely.make_valid(shape), geodesic=geodesic)
 
 
 def no_match(image: Image, selector: object, function: str) -> Exception:
