@@ -113,7 +113,7 @@ def test_how_filters_are_shown(evaluate, make, shown):
         (lambda ee: ee.Filter.expression("(" * 99 + "n > 3" + ")" * 99), "Invalid filter string"),
         (lambda ee: ee.Filter.calendarRange(1, 2, "fortnight"), "Unknown field"),
         (lambda ee: ee.Filter.hasType("n", "Byte"), "type 'Byte' is not emulated"),
-        (lambda ee: ee.ApiFunction.call_("Filter.equals", "a"), "give one of"),
+        (lambda ee: ee.ApiFunction.call_("Filter.lessThan", "a"), "give one of"),
         (lambda ee: ee.ApiFunction.call_("Filter.equals", None, 1, None, 2), "must be a field"),
     ],
 )
@@ -143,3 +143,13 @@ def test_the_laws_of_de_morgan(one, other, element):
     assert neither.matches(element) == make("and", make("not", one), make("not", other)).matches(element)
     not_both = make("not", make("and", one, other))
     assert not_both.matches(element) == make("or", make("not", one), make("not", other)).matches(element)
+
+
+def test_a_null_to_compare_with_asks_for_what_is_there(evaluate):
+    rows = [{"n": 1}, {"n": 0}, {}]
+
+    def kept(ee, condition):
+        return ee.FeatureCollection([ee.Feature(None, row) for row in rows]).filter(condition).size()
+
+    assert evaluate(lambda ee: kept(ee, ee.Filter.neq("n", None))) == 2
+    assert evaluate(lambda ee: kept(ee, ee.Filter.eq("n", None))) == 1

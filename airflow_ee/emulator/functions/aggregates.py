@@ -64,8 +64,10 @@ def aggregate_histogram(collection: Collection, property: str) -> dict[str, int]
 def _extreme(name: str, choose: Callable[[list[Any]], Any]) -> Callable[[Collection, str], Any]:
     def aggregate(collection: Collection, property: str) -> Any:
         values = _values(collection, property)
-        if len({isinstance(value, str) for value in values}) > 1:
-            raise invalid(f"AggregateFeatureCollection.{name}: Property '{property}' has numbers and texts.")
+        if len({kind_of(value) for value in values}) > 1 or kind_of(next(iter(values), 0)) not in ("Number", "String"):
+            raise invalid(
+                f"AggregateFeatureCollection.{name}: Property '{property}' has not only numbers or only texts."
+            )
         return choose(values) if values else None
 
     aggregate.__doc__ = f"The {name} of numbers, or of texts by the alphabet; null of none."

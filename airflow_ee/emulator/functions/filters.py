@@ -137,6 +137,11 @@ def _comparison(name: str, *names: str) -> None:
     def make(
         left_field: Any = None, right_value: Any = None, right_field: Any = None, left_value: Any = None
     ) -> FilterValue:
+        given = [each for each in (left_field, right_value, right_field, left_value) if each is not None]
+        if name in ("eq", "neq") and len(given) == 1 and left_field is not None:
+            # Clients leave a null out: ``neq('height', null)`` asks for what is there, as Google's guides use it.
+            is_there = not_null([left_field])
+            return is_there if name == "neq" else Opposite(is_there)
         return compared(name, *sides(f"Filter.{names[-1]}", left_field, right_value, right_field, left_value))
 
     for each in names:

@@ -75,7 +75,7 @@ def _made(
     given = _Given.of(coordinates)
     try:
         shape = make(given.numbers)
-    except (ShapelyError, TypeError, ValueError, IndexError) as problem:
+    except (ShapelyError, TypeError, ValueError, LookupError) as problem:
         raise invalid(f"{function}: Invalid coordinates: {problem}.") from None
     system = given.crs(crs, function)
     return Geometry(_placed(shape, crs), system, given.geodesic(geodesic, system, function), even_odd)

@@ -150,8 +150,10 @@ def nearest(
         return Geometry(one, crs, crs.is_geographic), Geometry(other, crs, crs.is_geographic)
     if related("Geometry.intersects", left, right, margin_of(max_error) or 1.0):
         shared = combined("Geometry.intersection", left, right, margin_of(max_error) or 1.0)
-        place = _as_places(shapely.get_coordinates(shared.in_crs(WGS84))[:1])
-        return place, place
+        corners = shapely.get_coordinates(shared.in_crs(WGS84))
+        if len(corners):  # there are none where the two only come within the margin
+            place = _as_places(corners)
+            return place, place
     one_place, other_place = nearest_places(left, right)
     return _as_places(one_place[None, :]), _as_places(other_place[None, :])
 

@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.geometry_measures import bounded
 from airflow_ee.emulator.functions.geometry_relations import crs_of, margin_of
-from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.promote import as_number, registry
 from airflow_ee.emulator.pixels.crs import WGS84, Crs
 from airflow_ee.emulator.pixels.grid import Projection
 from airflow_ee.emulator.values.element import Collection, Feature
@@ -147,10 +147,11 @@ def cut_lines(
     crs = crs_of(proj, "Geometry.cutLines") or WGS84
     source = redrawn(geometry, crs, geometry.geodesic and crs.is_geographic, margin_of(max_error))
     in_metres = proj is None
+    ordered = sorted(as_number(each) for each in distances)
     pieces: list[shapely.LineString] = []
     if lines(geometry.shape) and len(lines(geometry.shape)) == len(shapely.get_parts(geometry.shape)):
         for line in lines(source.shape):
-            pieces += _cut(shapely.get_coordinates(line), sorted(distances), source.geodesic, in_metres)
+            pieces += _cut(shapely.get_coordinates(line), ordered, source.geodesic, in_metres)
     return Geometry(shapely.MultiLineString(pieces), crs, source.geodesic)
 
 

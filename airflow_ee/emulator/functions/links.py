@@ -10,7 +10,7 @@ import numpy as np
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.bands import add_bands
 from airflow_ee.emulator.functions.casts import cast
-from airflow_ee.emulator.functions.promote import Element, kind_of, registry
+from airflow_ee.emulator.functions.promote import Element, kind_of, registry, texts
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.raster import Masked
 from airflow_ee.emulator.values.array import Array
@@ -64,8 +64,8 @@ def link_collection(
     return add_bands(linked, model.each(_hidden), names, True)
 
 
-def _names(given: Any) -> list[Any]:
-    return [] if given is None else given if isinstance(given, list) else [given]
+def _names(given: Any) -> list[str]:
+    return [] if given is None else texts(given if isinstance(given, list) else [given])
 
 
 def _hidden(band: Band) -> Band:

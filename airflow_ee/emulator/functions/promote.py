@@ -120,7 +120,7 @@ def as_transform(value: list[Any]) -> Affine6:
     """Six numbers in the order of EE: xScale, xShear, xTranslation, yShear, yScale, yTranslation."""
     if len(value) != 6:
         raise invalid(f"A CRS transform needs 6 numbers, got {len(value)}.")
-    terms = [float(each) for each in value]
+    terms = [float(as_number(each)) for each in value]
     return (terms[0], terms[1], terms[2], terms[3], terms[4], terms[5])
 
 

@@ -95,7 +95,7 @@ class Reducer:
         """The same results under other names."""
         if len(names) != len(self.names):
             raise invalid(f"Reducer.setOutputs: Need {len(self.names)} output names, got {len(names)}.")
-        kept = [name for name in names if name]
+        kept = [str(name) for name in names if name]
         if len(set(kept)) != len(kept):
             raise invalid(f"Reducer: Output names must differ, got {kept}.")
         return replace(self, names=tuple(names))
