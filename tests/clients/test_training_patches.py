@@ -3,6 +3,7 @@
 import io
 import warnings
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import UTC, datetime
 
 import numpy as np
 import pyproj
@@ -14,6 +15,7 @@ from rasterio.io import MemoryFile
 from rasterio.windows import Window
 
 from airflow_ee.emulator import Emulator
+from airflow_ee.emulator.clock import ManualClock
 
 from .conftest import FIELD, MODIS, field_dates, field_grid
 
@@ -183,3 +185,57 @@ def test_a_thumbnail_shows_the_same_pixels(field):
     # A centre on the very edge of a pixel may fall to either side.
     assert (np.abs(png - expected) <= 1).mean() > 0.999
     assert np.abs(jpg - expected).mean() < 4
+
+
+# The same workflow over simulated Sentinel-2 with its cloud probability, the grid in degrees.
+
+PLACE = (11.3, 46.4)
+BANDS = ["B2", "B3", "B4", "B8", "AOT"]
+
+
+@pytest.fixture
+def world(ee):
+    with Emulator(clock=ManualClock(datetime(2024, 3, 1, tzinfo=UTC))) as running:
+        ee.Reset()
+        ee.Initialize(credentials=None, project="demo-project", url=running.url)
+        yield ee
+
+
+def granules(ee, collection, start, end):
+    return ee.ImageCollection(collection).filterBounds(ee.Geometry.Point(PLACE)).filterDate(start, end)
+
+
+def degrees_grid(ee, size):
+    step = ee.Projection("EPSG:4326").atScale(10).getInfo()["transform"][0]
+    corner = {"translateX": PLACE[0] - step * size / 2, "translateY": PLACE[1] + step * size / 2}
+    affine = {"scaleX": step, "shearX": 0, "shearY": 0, "scaleY": -step, **corner}
+    return {"dimensions": {"width": size, "height": size}, "affineTransform": affine, "crsCode": "EPSG:4326"}
+
+
+def stored_bands(ee, asset, bands, grid):
+    pixels = ee.data.getPixels({"assetId": asset, "bandIds": bands, "grid": grid, "fileFormat": "NUMPY_NDARRAY"})
+    return np.stack([pixels[band] for band in bands]).astype(np.float64)
+
+
+def test_patches_without_clouds_are_those_of_numpy(world):
+    start, end, grid = "2021-05-01", "2021-07-01", degrees_grid(world, 24)
+    images = granules(world, "COPERNICUS/S2_SR_HARMONIZED", start, end)
+    clouds = granules(world, "COPERNICUS/S2_CLOUD_PROBABILITY", start, end)
+    same_name = world.Filter.equals(leftField="system:index", rightField="system:index")
+    joined = world.ImageCollection(world.Join.saveFirst("cloud_probability").apply(images, clouds, same_name))
+    with_clouds = joined.map(lambda image: image.addBands(world.Image(image.get("cloud_probability"))))
+    clear = with_clouds.map(lambda image: image.updateMask(image.select("probability").lt(50)))
+    median = clear.select(BANDS).reduce(world.Reducer.median(), 8)
+    found = world.data.computePixels({"expression": median.unmask(-1), "grid": grid, "fileFormat": "NUMPY_NDARRAY"})
+    stack = []
+    for index in images.aggregate_array("system:index").getInfo():
+        bands = stored_bands(world, f"COPERNICUS/S2_SR_HARMONIZED/{index}", BANDS, grid)
+        (probability,) = stored_bands(world, f"COPERNICUS/S2_CLOUD_PROBABILITY/{index}", ["probability"], grid)
+        stack.append(np.where((probability < 50) & (bands > 0), bands, np.nan))
+    assert len(stack) >= 10
+    assert 0.05 < np.isnan(stack).mean() < 0.95
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        expected = np.nan_to_num(np.nanmedian(stack, axis=0), nan=-1)
+    for layer, band in zip(expected, BANDS, strict=True):
+        np.testing.assert_array_equal(found[f"{band}_median"], layer)
