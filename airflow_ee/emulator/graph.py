@@ -257,6 +257,19 @@ class Closure:
         """Evaluate the body with positional arguments."""
         return self.call(dict(zip(self.argument_names, values, strict=False)))
 
+    def passes(self, through: Mapping[str, str]) -> bool:
+        """Whether the first argument reaches the result by these algorithms only, in the argument named for each."""
+        node = self._evaluator.node(self._body)
+        while node.kind != "argumentReference":
+            name, arguments = node.payload if node.kind == "functionInvocationValue" else (None, [])
+            if node.kind == "valueReference":
+                node = self._evaluator.node(node.children[0])
+            elif name in through and through[name] in arguments:
+                node = self._evaluator.node(node.children[arguments.index(through[name])])
+            else:
+                return False
+        return bool(self.argument_names) and node.payload == self.argument_names[0]
+
     def call(self, arguments: Mapping[str, Any]) -> Any:
         """Evaluate the body with named arguments."""
         return self._evaluator.evaluate(self._body, {**self._scope, **arguments})
@@ -272,6 +285,10 @@ class Evaluator:
         self._shared: dict[int, Any] = {}
         self._depth = 0
         self._uses = self._count_uses(program)
+
+    def node(self, index: int) -> Node:
+        """A node of the program."""
+        return self._nodes[index]
 
     def run(self) -> Any:
         """The program's result."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import shapely
@@ -17,6 +18,7 @@ from airflow_ee.emulator.functions.promote import (
     geometry_of_collection,
     registry,
 )
+from airflow_ee.emulator.graph import Closure
 from airflow_ee.emulator.pixels.grid import Projection
 from airflow_ee.emulator.session import Session
 from airflow_ee.emulator.values.dates import Date
@@ -24,6 +26,8 @@ from airflow_ee.emulator.values.element import (
     INDEX,
     Collection,
     Feature,
+    Filter,
+    Hint,
     columns_of,
     field_of,
     geometry_of,
@@ -76,9 +80,20 @@ def filter_collection(collection: Collection, filter: Any) -> Collection:
     return collection.filtered(as_filter(filter))
 
 
+_KEEPING = {
+    "Image.select": "input",
+    "Image.rename": "input",
+    "Image.updateMask": "image",
+    "Image.addBands": "dstImg",
+}
+"""What leaves an image's properties and shape as they are, and the argument whose they are."""
+
+
 @registry.implements("Collection.map")
 def map_collection(collection: Collection, base_algorithm: Algorithm, drop_nulls: bool = False) -> Collection:
     """A function of each element; the index of each is kept where the result has none of its own."""
+    if collection.waits and isinstance(base_algorithm, Closure) and base_algorithm.passes(_KEEPING):
+        return collection.changed(lambda each: _with_index(each, as_element(base_algorithm(each))))
     mapped = [(each, base_algorithm(each)) for each in collection.elements]
     if not drop_nulls and any(after is None for _, after in mapped):
         raise invalid("Collection.map: A mapped algorithm must not return null; use dropNulls.")
@@ -150,10 +165,23 @@ def to_list(collection: Collection, count: int, offset: int = 0) -> list[Any]:
 @registry.implements("Collection.merge", "ImageCollection.merge")
 def merge(collection1: Collection, collection2: Collection) -> Collection:
     """Both, the indices prefixed with ``1_`` and ``2_``."""
+    if collection1.waits or collection2.waits:
+        return _merged_later(collection1, collection2)
     parts = [_prefixed(each, "1_") for each in collection1.elements]
     parts += [_prefixed(each, "2_") for each in collection2.elements]
     columns = {**collection1.columns, **collection2.columns}
     return Collection(parts, of_images=collection1.of_images or collection2.of_images, columns=columns)
+
+
+def _merged_later(first: Collection, second: Collection) -> Collection:
+    """Both, of which a later filter still says how many are looked at."""
+
+    def query(later: Sequence[Filter]) -> Iterator[Any]:
+        hints = [Hint(each) for each in later]
+        for prefix, collection in (("1_", first), ("2_", second)):
+            yield from (_prefixed(each, prefix) for each in collection.candidates(hints))
+
+    return Collection(query=query, of_images=True)
 
 
 def _prefixed(element: Any, prefix: str) -> Any:

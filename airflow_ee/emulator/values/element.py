@@ -71,6 +71,25 @@ class NamesImages(Protocol):
         """Their indices, where the filter names them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Where a filter lets anything pass, without asking it: for elements that will be changed before it looks at them."""
+
+    filter: Filter
+
+    def matches(self, element: Any) -> bool:  # noqa: ARG002 -- the filter itself decides later
+        """Whatever it is."""
+        return True
+
+    def window(self) -> DateRange | None:
+        """The filter's."""
+        return self.filter.window()
+
+    def region(self) -> Bounds | None:
+        """The filter's."""
+        return self.filter.region()
+
+
 Query = Callable[[Sequence[Filter]], Iterable[Image]]
 """Finds the images of a catalogue's collection that filters may let pass; it may find too many, never too few."""
 
@@ -128,6 +147,25 @@ class Collection:
         if self._elements is None:
             return self._like(query=self._query, filters=(*self._filters, condition))
         return self.some_of(element for element in self._elements if condition.matches(element))
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is a query that nobody has asked yet: filters that follow make it narrower."""
+        return self._elements is None
+
+    def changed(self, change: Callable[[Any], Any]) -> Collection:
+        """A query's elements after a change that leaves their properties and shapes; it goes on waiting for filters."""
+
+        def query(later: Sequence[Filter]) -> Iterator[Any]:
+            return map(change, self._like(query=self._query, filters=(*self._filters, *later)).candidates())
+
+        return self._like(query=query)
+
+    def candidates(self, hints: Iterable[Hint] = ()) -> Iterator[Any]:
+        """The elements one by one, of a query only those that the hints leave."""
+        if self._elements is not None:
+            return iter(self._elements)
+        return self._like(query=self._query, filters=(*self._filters, *hints))._matches()
 
     def of(self, elements: Iterable[Any]) -> Collection:
         """The same collection with other elements, whose columns nobody knows."""
