@@ -79,6 +79,17 @@ def test_a_median_under_cloud_score_shows_the_truth(ee):
     assert nearby.min() - 0.03 < found < nearby.max() + 0.03
 
 
+def test_linked_cloud_scores_need_neither_dates_nor_bounds(ee):
+    point = ee.Geometry.Point(PLACE)
+    granules = ee.ImageCollection(S2).filterBounds(point).filterDate("2020-07-01", "2020-07-10")
+    linked = granules.linkCollection(ee.ImageCollection("GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"), ["cs_cdf"])
+    image = linked.first()
+    assert image.bandNames().getInfo()[-1] == "cs_cdf"
+    score = image.select("cs_cdf").reduceRegion(ee.Reducer.mean(), point, 10).getInfo()["cs_cdf"]
+    direct = ee.Image("GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED/" + image.get("system:index").getInfo())
+    assert score == direct.select("cs_cdf").reduceRegion(ee.Reducer.mean(), point, 10).getInfo()["cs_cdf"]
+
+
 def test_landsat_is_scaled_and_masked_as_its_page_says(ee):
     point = ee.Geometry.Point(PLACE)
 

@@ -55,6 +55,8 @@ _BANDS = {
 }
 _LOST_SHARE = 0.003
 """Pixels that are masked by chance, of all."""
+_MARGINAL_SHARE = 0.08
+"""Pixels that are called marginal by chance, of those that are clear: haze that NDVI does not show."""
 _QUALITY_BANDS = ("DetailedQA", "SummaryQA", "DayOfYear")
 
 
@@ -149,8 +151,9 @@ def _evi(look: Field, _latitude: Field) -> Field:
 
 def _summary(look: Field, _latitude: Field) -> Field:
     """0 where nothing at all is in the way: there NDVI is the truth."""
-    cloud, snow = look[1], look[2]
-    return np.asarray(np.select([cloud > 0.5, snow > 0, cloud > 0], [3.0, 2.0, 1.0], 0.0))
+    cloud, snow, chance = look[1], look[2], look[3]
+    marginal = (cloud > 0) | (chance * PERIOD_DAYS % 1 < _MARGINAL_SHARE)
+    return np.asarray(np.select([cloud > 0.5, snow > 0, marginal], [3.0, 2.0, 1.0], 0.0))
 
 
 def _detailed(look: Field, latitude: Field) -> Field:

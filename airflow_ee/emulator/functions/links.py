@@ -10,11 +10,13 @@ import numpy as np
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.bands import add_bands
 from airflow_ee.emulator.functions.casts import cast
+from airflow_ee.emulator.functions.filters import compared
 from airflow_ee.emulator.functions.promote import Element, kind_of, registry, texts
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.raster import Masked
 from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.element import INDEX, Collection, field_of, index_of
+from airflow_ee.emulator.values.filters import FilterValue, Operand
 from airflow_ee.emulator.values.image import Band, Image
 
 
@@ -49,8 +51,7 @@ def link_collection(
     """Bands and properties of the image that has a property in common; masked and null where there is none."""
     names, properties = _names(linked_bands), _names(linked_properties)
     wanted = field_of(input, match_property_name)
-    matches = (each for each in image_collection.elements if field_of(each, match_property_name) == wanted)
-    found = None if wanted is None else next(matches, None)
+    found = None if wanted is None else _first(image_collection.filtered(_equal(match_property_name, wanted)))
     linked = input.with_properties(
         {**input.properties, **{name: None if found is None else field_of(found, name) for name in properties}}
     )
@@ -58,10 +59,19 @@ def link_collection(
         return linked
     if found is not None:
         return add_bands(linked, found, names, True)
-    if not image_collection.elements:
+    model = _first(image_collection)
+    if model is None:
         raise invalid("Image.linkCollection: bands of an empty collection are not emulated.")
-    model: Image = image_collection.elements[0]
     return add_bands(linked, model.each(_hidden), names, True)
+
+
+def _first(images: Collection) -> Image | None:
+    return next(iter(images.head(1)), None)
+
+
+def _equal(name: str, value: Any) -> FilterValue:
+    """As a filter, so that the catalogue can find an image by its index without listing the others."""
+    return compared("eq", Operand(name), Operand(value=value))
 
 
 def _names(given: Any) -> list[str]:
