@@ -94,3 +94,12 @@ def test_what_a_change_takes_away_is_not_found_behind_it(evaluate):
         )
     )
     assert found == 0
+
+
+def test_stored_images_have_a_footprint_among_their_properties_and_composites_have_none(evaluate):
+    scene = lambda ee: here(ee, ee.ImageCollection("LANDSAT/LC08/C02/T1_L2")).first()  # noqa: E731
+    assert "system:footprint" in evaluate(lambda ee: scene(ee).propertyNames())
+    assert evaluate(lambda ee: scene(ee).get("system:footprint"))["type"] == "LinearRing"
+    composite = lambda ee: here(ee, ee.ImageCollection("LANDSAT/LC08/C02/T1_L2")).median()  # noqa: E731
+    assert evaluate(lambda ee: composite(ee).propertyNames()) == ["system:bands", "system:band_names"]
+    assert evaluate(lambda ee: composite(ee).get("system:footprint")) is None

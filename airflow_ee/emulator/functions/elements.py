@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from shapely import Polygon
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import settled
@@ -17,13 +18,25 @@ from airflow_ee.emulator.pixels.raster import Pointwise, Raster
 from airflow_ee.emulator.pixels.types import DOUBLE, ranged
 from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.dates import Date
+from airflow_ee.emulator.values.geometry import Geometry
 from airflow_ee.emulator.values.image import Image, constant_band
+
+_FOOTPRINT = "system:footprint"
 
 
 @registry.implements("Element.get")
 def get(object: Element, property: str) -> Any:
     """A property, or null."""
-    return object.properties.get(property)  # type: ignore[attr-defined]
+    value = object.properties.get(property)  # type: ignore[attr-defined]
+    if value is None and property == _FOOTPRINT and isinstance(object, Image) and _is_stored(object):
+        return _ring(object.geometry())
+    return value
+
+
+def _ring(geometry: Geometry) -> Geometry:
+    """The outline of an area in one piece, which is how the service keeps footprints."""
+    shape = geometry.shape
+    return replace(geometry, shape=shape.exterior) if isinstance(shape, Polygon) else geometry
 
 
 @registry.implements("Element.getNumber")
@@ -77,7 +90,16 @@ def replace_properties(destination: Element, source: Element | None = None) -> A
 def property_names(element: Element) -> list[str]:
     """Names of the properties, those of the system's own included."""
     names = list(element.properties)  # type: ignore[attr-defined]
-    return [*names, "system:bands", "system:band_names"] if isinstance(element, Image) else names
+    if not isinstance(element, Image):
+        return names
+    if _is_stored(element) and _FOOTPRINT not in names:
+        names.append(_FOOTPRINT)
+    return [*names, "system:bands", "system:band_names"]
+
+
+def _is_stored(image: Image) -> bool:
+    """Whether the image is an asset, or still has one's footprint: computed ones have lost it."""
+    return image.footprint is not None or image.id is not None
 
 
 @registry.implements("Element.toDictionary")
