@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import settled
 from airflow_ee.emulator.functions.kernels import SHAPES
@@ -64,6 +65,7 @@ def _weighted_sum(padded: Padded, weights: Weights, type_: PixelType) -> Raster:
     centre = padded.shifted(0, 0)
     total, mask = np.zeros(centre.values.shape), centre.mask
     for row, col, weight in weights.cells:
+        deadline.check()
         values, valid = padded.shifted(row, col)
         # Garbage under a mask must not meet a weight: infinity times zero is not a number.
         total += weight * np.where(valid > 0, values, 0)
@@ -128,6 +130,7 @@ def _strips(padded: Padded, reduce: Reduce, weights: Weights, input_weight: str)
     found, valid = np.zeros((height, width)), np.zeros((height, width), np.float32)
     step = max(1, STACK_CELLS // max(1, len(cells) * width))
     for top in range(0, height if cells else 0, step):
+        deadline.check()
         rows = slice(top, top + step)
         mask = _side_by_side([each.mask[rows] for each in seen])
         values = np.where(mask > 0, _side_by_side([each.values[rows] for each in seen]), 0.0)
@@ -186,6 +189,7 @@ def _extreme(better: Callable[..., NDArray[Any]]) -> Callable[[Padded, Weights],
         centre = padded.shifted(0, 0)
         best, seen = np.zeros_like(centre.values), np.zeros(centre.mask.shape, np.bool_)
         for row, col, _ in weights.cells:
+            deadline.check()
             values, mask = padded.shifted(row, col)
             valid = mask > 0
             np.copyto(best, np.where(seen, better(best, values), values), where=valid)
@@ -199,6 +203,7 @@ def _running_mean(padded: Padded, weights: Weights) -> tuple[NDArray[Any], Mask]
     shape = padded.shifted(0, 0).mask.shape
     total, weight = np.zeros(shape), np.zeros(shape)
     for row, col, share in weights.cells:
+        deadline.check()
         values, mask = padded.shifted(row, col)
         used = np.where(mask > 0, share, 0.0)
         total += np.where(mask > 0, values, 0) * used

@@ -60,7 +60,8 @@ def _cast(dtype: str) -> Callable[[float], float]:
     def apply(input: float) -> float:
         values = as_values(input)
         if dtype.startswith("float"):
-            return float(values.astype(dtype))
+            with np.errstate(over="ignore"):  # beyond a float's range lies infinity
+                return float(values.astype(dtype))
         return as_scalar(clamped(np.trunc(values) if values.dtype.kind == "f" else values, dtype))
 
     return apply

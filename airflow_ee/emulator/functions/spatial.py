@@ -149,6 +149,8 @@ def _fitted(
     """The box in a given number of pixels: the lattice's own pixels where their number fits already."""
     west, south, east, north = bounds
     across, down = east - west, north - south
+    if not (across > 0 and down > 0):
+        raise invalid("Image.clipToBoundsAndScale: the geometry has no width or no height; give a scale instead.")
     width, height = size
     if max_dimension is not None:
         width = max_dimension if across >= down else max(1, round(max_dimension * across / down))

@@ -125,5 +125,8 @@ def ranged(precision: Precision, low: float, high: float) -> PixelType:
     if not np.isfinite([low, high]).all():
         return PixelType(precision)
     if precision == "float":  # the limits are pixels' values too
-        low, high = float(np.float32(low)), float(np.float32(high))
+        with np.errstate(over="ignore"):
+            low, high = float(np.float32(low)), float(np.float32(high))
+        if not np.isfinite([low, high]).all():
+            return PixelType(precision)
     return PixelType(precision, float(low), float(high))

@@ -30,6 +30,10 @@ EDGE_SEGMENTS = 64
 Bend = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
+MOST_VERTICES = 1_000_000
+"""Of an edge that is drawn in steps: an edge of endless length would be drawn for ever."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Geometry:
     """A shape in a coordinate system. Its vertices stay as they were given.
@@ -110,7 +114,7 @@ def _shape_in(geometry: Geometry, crs: Crs) -> BaseGeometry:
     west, south, east, north = shape.bounds
     longest = max(east - west, north - south)
     if longest > 0:
-        shape = shapely.segmentize(shape, longest / EDGE_SEGMENTS)
+        shape = segmented(shape, longest / EDGE_SEGMENTS)
 
     def project(points: NDArray[np.float64]) -> NDArray[np.float64]:
         x, y = convert(geometry.crs, crs, points[:, 0], points[:, 1])
@@ -120,6 +124,21 @@ def _shape_in(geometry: Geometry, crs: Crs) -> BaseGeometry:
     if not np.isfinite(bent.bounds).all():
         raise invalid(f"Unable to transform the geometry into {crs.text[:60]}.")
     return bent
+
+
+def segmented(shape: BaseGeometry, step: float) -> BaseGeometry:
+    """A shape with vertices at most ``step`` apart. Part by part: GEOS crashes on collections with an empty member."""
+    parts = [part for part in shapely.get_parts(shape) if not part.is_empty]
+    if shape.geom_type == "GeometryCollection":
+        return shapely.GeometryCollection([segmented(part, step) for part in parts])
+    if not parts or shape.geom_type in ("Point", "MultiPoint"):
+        return shape
+    if not shape.length / step < MOST_VERTICES:
+        raise invalid(f"Geometry is too large: its edges would need more than {MOST_VERTICES} vertices.")
+    if len(parts) < len(shapely.get_parts(shape)):
+        shape = shapely.MultiPolygon(parts) if shape.geom_type == "MultiPolygon" else shapely.MultiLineString(parts)
+    divided: BaseGeometry = shapely.segmentize(shape, step)
+    return divided
 
 
 def great_circles(coordinates: NDArray[np.float64]) -> NDArray[np.float64]:

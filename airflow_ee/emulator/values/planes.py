@@ -12,7 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.pixels.crs import WGS84, Crs
-from airflow_ee.emulator.values.geometry import Geometry, polygons, sound
+from airflow_ee.emulator.values.geometry import Geometry, polygons, segmented, sound
 from airflow_ee.emulator.values.sphere import Gnomonic, vectors_of
 
 STEP_DEGREES = 0.05
@@ -41,7 +41,7 @@ class Plane:
             return geometry.in_crs(self.crs)
         if geometry.geodesic and geometry.crs == WGS84 and geometry.even_odd:
             return sound(self.view.show(geometry.shape))
-        return sound(self.view.show(shapely.segmentize(geometry.in_crs(WGS84), STEP_DEGREES)))
+        return sound(self.view.show(segmented(geometry.in_crs(WGS84), STEP_DEGREES)))
 
     def back(self, shape: BaseGeometry) -> Geometry:
         """What was found on this plane, as a geometry."""
