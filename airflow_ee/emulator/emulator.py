@@ -15,8 +15,10 @@ from airflow_ee.emulator.api.calls import Answer, Call
 from airflow_ee.emulator.api.operations import Operations
 from airflow_ee.emulator.api.projects import Projects
 from airflow_ee.emulator.api.renderings import Renderings
+from airflow_ee.emulator.catalog.catalog import Catalog
 from airflow_ee.emulator.catalog.mounts import MountError
 from airflow_ee.emulator.catalog.recipe import CatalogRecipe
+from airflow_ee.emulator.catalog.store import AssetStore
 from airflow_ee.emulator.clock import Clock, ManualClock, ShiftedClock
 from airflow_ee.emulator.compute.service import ComputeOptions, PixelService
 from airflow_ee.emulator.errors import invalid
@@ -141,11 +143,7 @@ class Emulator:
         self.clock: Clock = clock or ShiftedClock()
         recipe = CatalogRecipe.of_texts(catalogs, self.root, unknown_asset_status=unknown_asset_status)
         store = recipe.store()
-        try:
-            self.catalog = recipe.catalog(self.clock, store)
-        except MountError:
-            self._discard_scratch()
-            raise
+        self.catalog = self._read(recipe, store)
         self._operations = FileOperationStore(self.root / "operations")
         self._life = OperationLife(
             self._operations,
@@ -169,6 +167,13 @@ class Emulator:
         self._app = self._application(conditions)
         self._connections = Connections()
         self._server = Server(self._app, self._connections, host=host, port=port, high_volume_port=high_volume_port)
+
+    def _read(self, recipe: CatalogRecipe, store: AssetStore) -> Catalog:
+        try:
+            return recipe.catalog(self.clock, store)
+        except MountError:
+            self._discard_scratch()
+            raise
 
     def _application(self, conditions: Conditions) -> Application:
         return Application(
