@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import shapely
+from shapely.errors import GEOSException
 from shapely.geometry.base import BaseGeometry
 from shapely.ops import nearest_points
 
@@ -41,7 +42,10 @@ def combined(
     if left.unbounded or right.unbounded:
         return _with_everything(name, left, right)
     plane = common_plane((left, right), crs_of(proj, name), margin_of(max_error), name)
-    result = _SETS[name](plane.flat(left), plane.flat(right), grid_size=plane.snapping)
+    try:
+        result = _SETS[name](plane.flat(left), plane.flat(right), grid_size=plane.snapping)
+    except GEOSException as problem:
+        raise invalid(f"{name}: Unable to perform this geometry operation: {problem}") from None
     if left.is_polygonal and right.is_polygonal:
         result = only_polygons(result)
     return plane.back(result)

@@ -83,13 +83,17 @@ def rectangle(
     return shaped(SHAPES["square"], (x_radius, y_radius), units, normalize=normalize, magnitude=magnitude)
 
 
+MOST_SIGMA = 1e12
+"""Metres or pixels: the square of it is still a number."""
+
+
 @registry.implements("Kernel.gaussian")
 def gaussian(
     radius: float, sigma: float = 1.0, units: str = "pixels", normalize: bool = True, magnitude: float = 1.0
 ) -> Kernel:
     """A bell curve read at the pixel centres."""
-    if sigma <= 0:
-        raise invalid(f"Kernel.gaussian: 'sigma' must be positive, got {sigma:g}.")
+    if not 0 < sigma < MOST_SIGMA:
+        raise invalid(f"Kernel.gaussian: 'sigma' must be positive and below {MOST_SIGMA:g}, got {sigma:g}.")
 
     def shape(across: float, down: float, unit: float) -> Matrix:
         x, y = offsets(across, down)

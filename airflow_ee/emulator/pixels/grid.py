@@ -24,6 +24,9 @@ Bounds = tuple[float, float, float, float]
 EDGE_TOLERANCE = 1e-6
 """Fraction of a pixel by which a position may miss a pixel edge through rounding alone."""
 
+MOST_TERM = 1e15
+"""Terms of a transform from here on lie on no planet, and their products on no number line."""
+
 OUTSIDE = -(2**40)
 """The index of a place that a projection cannot show."""
 
@@ -56,7 +59,7 @@ class Projection:
     transform: Affine6 = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
     def __post_init__(self) -> None:
-        if not all(np.isfinite(self.transform)) or self.determinant == 0:
+        if not all(abs(term) < MOST_TERM for term in self.transform) or self.determinant == 0:
             raise invalid(f"The transform {list(self.transform)} of a projection cannot be inverted.")
 
     @property

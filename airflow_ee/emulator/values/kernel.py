@@ -109,7 +109,11 @@ def scaled(matrix: Matrix, *, normalize: bool, magnitude: float = 1.0) -> Matrix
     total = matrix.sum()
     if normalize and total == 0:
         raise invalid("Kernel: weights that sum to zero cannot be normalized.")
-    return np.asarray((matrix / total if normalize else matrix) * magnitude, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        weights = np.asarray((matrix / total if normalize else matrix) * magnitude, dtype=np.float64)
+    if not np.isfinite(weights).all():
+        raise invalid("Kernel: the weights are not finite numbers.")
+    return weights
 
 
 def offsets(across: float, down: float) -> tuple[Matrix, Matrix]:
