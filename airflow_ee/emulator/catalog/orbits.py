@@ -33,7 +33,9 @@ class Track(NamedTuple):
 class Orbit:
     """One satellite's orbit.
 
-    >>> orbit = Orbit(inclination=98.2, revolutions=233, days=16, node_longitude=-64.6, node_time=datetime(2020, 1, 1, tzinfo=UTC))
+    >>> from datetime import UTC
+    >>> start = datetime(2020, 1, 1, tzinfo=UTC)
+    >>> orbit = Orbit(inclination=98.2, revolutions=233, days=16, node_longitude=-64.6, node_time=start)
     >>> round(orbit.longitude_of(1) - orbit.longitude_of(0), 3)
     -24.721
     """
