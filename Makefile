@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed-$(LOCK_SUM)
 export UV_PYTHON_DOWNLOADS := never
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
 
-.PHONY: help setup lock demo up test test-fast bench lint types check clean
+.PHONY: help setup lock demo up test test-fast test-slow bench lint types check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ test: $(STAMP)  ## every test that needs no other machine
 
 test-fast: $(STAMP)  ## the tests that start no Airflow
 	$(BIN)/python -m pytest -m "not airflow"
+
+test-slow: $(STAMP)  ## 50,000 random graphs and tampered requests against the emulator
+	AIRFLOW_EE_FUZZ_CASES=50000 $(BIN)/python -m pytest tests/emulator/test_fuzz.py
 
 bench: $(STAMP)  ## what things cost beside numpy, peers and the floor: build/bench/results.json
 	@$(BIN)/python -m bench
