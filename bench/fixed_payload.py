@@ -25,7 +25,16 @@ BODY = {
 
 def main() -> None:
     """Serve and read, with one and with eight connections."""
-    command = [sys.executable, "-m", "airflow_ee.emulator", "--port", "0", "--fixed-payload"]
+    command = [
+        sys.executable,
+        "-m",
+        "airflow_ee.emulator",
+        "--port",
+        "0",
+        "--fixed-payload",
+        "--requests-per-second",
+        "0",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         url = server.stdout.readline().split()[-1]

@@ -32,14 +32,18 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="bench-median-"))
     try:
         make_images(folder)
-        ours = in_own_process("bench.median_composite", "emulator", str(folder))
+        ours = in_own_process("bench.median_composite", "files", str(folder))
+        simulated = in_own_process("bench.median_composite", "simulated", str(folder))
         theirs = in_own_process("bench.median_composite", "numpy", str(folder))
     finally:
         shutil.rmtree(folder)
-    ratio = ours["cpu_seconds"] / theirs["cpu_seconds"]
-    held = ratio <= LIMIT_RATIO and ours["peak_megabytes"] < LIMIT_MEGABYTES
+    for figures in (ours, simulated):
+        figures["cpu_ratio"] = round(figures["cpu_seconds"] / theirs["cpu_seconds"], 2)
+    held = all(
+        each["cpu_ratio"] <= LIMIT_RATIO and each["peak_megabytes"] < LIMIT_MEGABYTES for each in (ours, simulated)
+    )
     limits = {"limit_ratio": LIMIT_RATIO, "limit_megabytes": LIMIT_MEGABYTES, "holds": held}
-    print(json.dumps({"emulator": ours, "numpy": theirs, "cpu_ratio": round(ratio, 2), **limits}))
+    print(json.dumps({"files": ours, "simulated": simulated, "numpy": theirs, **limits}))
 
 
 def make_images(folder: Path) -> None:
@@ -66,27 +70,47 @@ def write_image(path: Path, values: np.ndarray, mask: np.ndarray) -> None:
         dataset.set_band_description(1, BAND)
 
 
-def by_emulator(folder: Path) -> None:
+def by_files(folder: Path) -> None:
+    """The files as a collection; the answer is compared with numpy's."""
+    median = call("reduce.median", collection=call("ImageCollection.load", id="local/bench"))
+    got, figures = composite(median, {"local/bench": folder})
+    expected = np.nan_to_num(nanmedian(stack(folder)[:, :256, :256]))
+    np.testing.assert_allclose(got[:256, :256], expected, rtol=1e-6)
+    print(json.dumps(figures))
+
+
+def by_simulation(_folder: Path) -> None:
+    """Twenty dates of the simulated Sentinel-2 over the same place."""
+    images = call("ImageCollection.load", id="COPERNICUS/S2_SR_HARMONIZED")
+    tile = call("Filter.eq", leftField="MGRS_TILE", rightValue="32TPS")
+    year = call("DateRange", start="2023-01-01", end="2024-01-01")
+    in_year = call("Filter.dateRangeContains", leftValue=year, rightField="system:time_start")
+    place = call("GeometryConstructors.Point", coordinates=[10.45, 46.85])
+    here = call("Filter.intersects", leftField=".all", rightValue=call("Feature", geometry=place))
+    for condition in (in_year, here, tile):
+        images = call("Collection.filter", collection=images, filter=condition)
+    _, figures = composite(
+        call("reduce.median", collection=call("Collection.limit", collection=images, limit=DATES)), {}
+    )
+    print(json.dumps(figures))
+
+
+def composite(result: dict, catalogs: dict[str, Path]) -> tuple[np.ndarray, dict[str, float]]:
     """One computePixels request over HTTP, everything in one process."""
     import requests
 
     from airflow_ee.emulator import Emulator
     from airflow_ee.emulator.compute.service import ComputeOptions
 
-    expression = {
-        "result": "0",
-        "values": {"0": call("reduce.median", collection=call("ImageCollection.load", id="local/bench"))},
-    }
+    expression = {"result": "0", "values": {"0": result}}
     body = {"expression": expression, "grid": GRID, "fileFormat": "NPY", "bandIds": [BAND]}
-    with Emulator(catalogs={"local/bench": folder}, compute=ComputeOptions(processes=0, cache_bytes=0)) as emulator:
+    with Emulator(catalogs=catalogs, compute=ComputeOptions(processes=0, cache_bytes=0)) as emulator:
         url = f"{emulator.url}/v1/projects/demo-project/image:computePixels"
         answers = []
         figures = cost(lambda: answers.append(requests.post(url, json=body, timeout=600)))
-    answers[0].raise_for_status()
-    got = np.load(io.BytesIO(answers[0].content))[BAND]
-    expected = np.nan_to_num(median(stack(folder)[:, :256, :256]))
-    np.testing.assert_allclose(got[:256, :256], expected, rtol=1e-6)
-    print(json.dumps(figures))
+    if answers[0].status_code != 200:
+        raise RuntimeError(answers[0].text)
+    return np.load(io.BytesIO(answers[0].content))[BAND], figures
 
 
 def call(name: str, **arguments: object) -> dict:
@@ -107,10 +131,10 @@ def stack(folder: Path) -> np.ndarray:
 def by_numpy(folder: Path) -> None:
     """numpy.nanmedian of the stack in memory."""
     layers = stack(folder)
-    print(json.dumps(cost(lambda: median(layers))))
+    print(json.dumps(cost(lambda: nanmedian(layers))))
 
 
-def median(layers: np.ndarray) -> np.ndarray:
+def nanmedian(layers: np.ndarray) -> np.ndarray:
     """The median over dates, NaN where no date has a pixel."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy's word for such a pixel
@@ -119,6 +143,6 @@ def median(layers: np.ndarray) -> np.ndarray:
 
 if __name__ == "__main__":
     if len(sys.argv) == 3:
-        {"emulator": by_emulator, "numpy": by_numpy}[sys.argv[1]](Path(sys.argv[2]))
+        {"files": by_files, "simulated": by_simulation, "numpy": by_numpy}[sys.argv[1]](Path(sys.argv[2]))
     else:
         main()
