@@ -138,7 +138,7 @@ class Application:
         if fault is not None:
             logger.info("Fault %s on %s", fault.text, method.name)
             if fault.action in BEFORE:
-                return await self._instead(fault, request)
+                return await self._instead(fault, request, _project(parameters))
             await asyncio.sleep(fault.seconds)
         if self._conditions.latency_seconds:
             await asyncio.sleep(self._conditions.latency_seconds)
@@ -172,15 +172,15 @@ class Application:
             raise
         return answer_response(answer, query)
 
-    async def _instead(self, fault: Fault, request: Request) -> Response | None:
+    async def _instead(self, fault: Fault, request: Request, project: str) -> Response | None:
         """Apply a fault that comes in the place of the work."""
         if fault.action == "hang":
             await self._silence(request)
         if fault.action in ("drop", "reset", "hang"):
             await self._drop(request, reset=fault.action == "reset")
             return None
-        if fault.error is not None:
-            raise fault.error
+        if fault.refuse is not None:
+            raise fault.refuse(project)
         return spoiled(fault, Response(), None)
 
     async def _sent(self, fault: Fault | None, request: Request, response: Response) -> Response | None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from airflow_ee.emulator.api.calls import SizeRule
-from airflow_ee.emulator.errors import EmulatorError, invalid
-from airflow_ee.emulator.http.answers import Refusal
-from airflow_ee.emulator.http.credentials import rejected
-from airflow_ee.emulator.limits import too_many_requests
+from airflow_ee.emulator.errors import RPC_NUMBER, EmulatorError, invalid
+from airflow_ee.emulator.http.refusals import REFUSALS, Refuse, later, permission_denied
 
 Plain = Literal[
     "lose-response", "drop", "reset", "truncate", "stall", "corrupt", "scramble", "wrong-dtype", "hang", "stuck"
@@ -22,7 +20,9 @@ OPERATION_ACTIONS = ("fail", "stuck")
 
 MAX_TIMES = 10_000
 
-_ERROR_INFO = "type.googleapis.com/google.rpc.ErrorInfo"
+PAGES = {"500": "Internal Server Error", "502": "Bad Gateway", "503": "Service Unavailable", "504": "Gateway Timeout"}
+"""Statuses that a proxy may answer with a page of its own, and their titles."""
+
 _TOO_LARGE = {"memory": "User memory limit exceeded.", "timeout": "Computation timed out."}
 _HOW_OFTEN = re.compile(r"\s+(?:always|times=(\d+))$")
 
@@ -34,7 +34,9 @@ class Fault:
     text: str
     """What the script said."""
     action: Action
+    refuse: Refuse | None = None
     error: EmulatorError | None = None
+    """How the export will fail."""
     seconds: float = 0.0
     content_type: str = ""
     size: SizeRule | None = None
@@ -43,7 +45,7 @@ class Fault:
     """How many calls it happens to; None for all of them, until it is cleared."""
 
 
-def parse_fault(text: str, project: str = "demo-project") -> Fault:
+def parse_fault(text: str) -> Fault:
     """A fault from its text.
 
     >>> parse_fault("delay=2.5").seconds, parse_fault("503 times=3").times, parse_fault("memory over=65536px").times
@@ -55,30 +57,33 @@ def parse_fault(text: str, project: str = "demo-project") -> Fault:
     if times is not None and not 1 <= times <= MAX_TIMES:
         raise invalid(f"fault '{text}': times must be between 1 and {MAX_TIMES}")
     head, *rest = what.split(None, 1) or [""]
-    return _fault(text, head, rest[0] if rest else "", times, project)
+    return _fault(text, head, rest[0] if rest else "", times)
 
 
-def _fault(text: str, head: str, tail: str, times: int | None, project: str) -> Fault:
+def _fault(text: str, head: str, tail: str, times: int | None) -> Fault:
     if head in _TOO_LARGE and _option(tail, "over"):
         return Fault(text, "size", size=_size_rule(text, head, tail), times=None)
-    if head in get_args(Plain):
+    if head in get_args(Plain) and not tail:
         return Fault(text, head, times=times)  # type: ignore[arg-type]
-    if head.startswith("delay="):
+    if head.startswith("delay=") and not tail:
         return Fault(text, "delay", seconds=_seconds(text, head), times=times)
-    if head.startswith("content-type="):
+    if head.startswith("content-type=") and not tail:
         return Fault(text, "content-type", content_type=head.removeprefix("content-type="), times=times)
     if head == "fail":
         return Fault(text, "fail", error=_operation_error(tail), times=times)
-    if head in ("500", "502", "503", "504") and tail == "html":
+    if head in PAGES and tail == "html":
         return Fault(text, "page", status=int(head), times=times)
-    if head in _STATUS:
-        return Fault(text, "refuse", error=_with_retry_after(_STATUS[head](tail, project), tail), times=times)
+    if refuse := _refusal(head, tail):
+        return Fault(text, "refuse", refuse=refuse, times=times)
     raise invalid(f"unknown fault '{text}': see docs/emulator.md for those there are")
 
 
-def _with_retry_after(error: EmulatorError, tail: str) -> EmulatorError:
-    seconds = _option(tail, "retry-after")
-    return Refusal(error, {"Retry-After": seconds}) if seconds else error
+def _refusal(status: str, tail: str) -> Refuse | None:
+    wait = _option(tail, "retry-after")
+    detail = re.sub(r"\s*retry-after=\S+", "", tail)
+    permission = re.fullmatch(r"permission=(\S+)", detail)
+    refuse = permission_denied(permission[1]) if status == "403" and permission else REFUSALS.get((status, detail))
+    return later(refuse, wait) if refuse and wait else refuse
 
 
 def _size_rule(text: str, head: str, tail: str) -> SizeRule:
@@ -90,15 +95,17 @@ def _size_rule(text: str, head: str, tail: str) -> SizeRule:
 
 def _seconds(text: str, head: str) -> float:
     try:
-        return float(head.removeprefix("delay="))
+        seconds = float(head.removeprefix("delay="))
     except ValueError:
-        raise invalid(f"fault '{text}': expected delay=SECONDS") from None
+        seconds = -1.0
+    if not 0.0 <= seconds < math.inf:
+        raise invalid(f"fault '{text}': expected delay=SECONDS")
+    return seconds
 
 
 def error_page(status: int) -> bytes:
     """The page of a proxy that found no server behind it: no JSON at all."""
-    names = {500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout"}
-    title = f"Error {status} ({names[status]})!!1"
+    title = f"Error {status} ({PAGES[str(status)]})!!1"
     advice = (
         "The server encountered a temporary error and could not complete your request. Please try again in 30 seconds."
     )
@@ -113,89 +120,7 @@ def _option(text: str, name: str) -> str | None:
 def _operation_error(tail: str) -> EmulatorError:
     """``fail code=INTERNAL An internal error ...``; without a code it is INVALID_ARGUMENT."""
     code = _option(tail, "code") or "INVALID_ARGUMENT"
+    if code not in RPC_NUMBER:
+        raise invalid(f"fault 'fail {tail}': code must be one of {', '.join(RPC_NUMBER)}")
     message = re.sub(r"code=\S+\s*", "", tail).strip()
     return EmulatorError(code, message or "Execution failed; out of memory.")
-
-
-def _quota(tail: str, _project: str) -> EmulatorError:
-    if "quota" in tail:
-        consumer = "of service 'earthengine.googleapis.com' for consumer 'project_number:1'."
-        limit = "limit 'Number of read requests per minute per user'"
-        message = f"Quota exceeded for quota metric 'Number of read requests' and {limit} {consumer}"
-        return EmulatorError("RESOURCE_EXHAUSTED", message)
-    return too_many_requests()
-
-
-def _denied(tail: str, project: str) -> EmulatorError:
-    if "not-registered" in tail:
-        page = f"https://console.cloud.google.com/earthengine/configuration?project={project}"
-        message = f"Project {project} is not registered to use Earth Engine. Visit {page} to register your project for Earth Engine access."
-        return EmulatorError("PERMISSION_DENIED", message)
-    if "service-disabled" in tail:
-        message = f"Google Earth Engine API has not been used in project {project} before or it is disabled."
-        advice = f"Enable it by visiting https://console.developers.google.com/apis/api/earthengine.googleapis.com/overview?project={project} then retry."
-        return EmulatorError("PERMISSION_DENIED", f"{message} {advice}", (_info("SERVICE_DISABLED", project),))
-    if "scope" in tail:
-        message = "Request had insufficient authentication scopes."
-        return EmulatorError("PERMISSION_DENIED", message, (_info("ACCESS_TOKEN_SCOPE_INSUFFICIENT", project),))
-    permission = _option(tail, "permission")
-    if permission:
-        resource = f"projects/{project}"
-        message = f"Permission '{permission}' denied on resource '{resource}' (or it may not exist)."
-        return EmulatorError("PERMISSION_DENIED", message)
-    role = "Grant the caller the roles/serviceusage.serviceUsageConsumer role, or a custom role with the serviceusage.services.use permission"
-    message = f"Caller does not have required permission to use project {project}. {role}."
-    return EmulatorError("PERMISSION_DENIED", message, (_info("USER_PROJECT_DENIED", project),))
-
-
-def _info(reason: str, project: str) -> dict[str, Any]:
-    metadata = {"consumer": f"projects/{project}", "service": "earthengine.googleapis.com"}
-    return {"@type": _ERROR_INFO, "reason": reason, "domain": "googleapis.com", "metadata": metadata}
-
-
-def _bad_request(tail: str, _project: str) -> EmulatorError:
-    known = {
-        "timeout": "Computation timed out.",
-        "memory": "User memory limit exceeded.",
-        "too-large": "Total request size (56623104 bytes) must be less than or equal to 50331648 bytes.",
-        "aggregations": "Too many concurrent aggregations.",
-        "queue": "There are too many tasks already in the queue (3000). Please wait for some to complete.",
-    }
-    return invalid(known.get(tail, tail or "Invalid request."))
-
-
-def _unauthenticated(tail: str, _project: str) -> EmulatorError:
-    return rejected("ACCESS_TOKEN_EXPIRED" if tail == "expired" else "ACCESS_TOKEN_TYPE_UNSUPPORTED", None)
-
-
-def _bad_gateway(_tail: str, _project: str) -> EmulatorError:
-    return EmulatorError("BAD_GATEWAY", "Bad gateway.")
-
-
-def _deadline(_tail: str, _project: str) -> EmulatorError:
-    return EmulatorError("DEADLINE_EXCEEDED", "The request deadline was exceeded.")
-
-
-def _internal(_tail: str, _project: str) -> EmulatorError:
-    return EmulatorError("INTERNAL", "An internal error has occurred (request: 00000000-0000-4000-8000-000000000000)")
-
-
-def _unavailable(_tail: str, _project: str) -> EmulatorError:
-    return EmulatorError("UNAVAILABLE", "The service is currently unavailable.")
-
-
-def _not_found(tail: str, _project: str) -> EmulatorError:
-    return EmulatorError("NOT_FOUND", tail or "Requested entity was not found.")
-
-
-_STATUS: dict[str, Callable[[str, str], EmulatorError]] = {
-    "400": _bad_request,
-    "401": _unauthenticated,
-    "403": _denied,
-    "404": _not_found,
-    "429": _quota,
-    "500": _internal,
-    "502": _bad_gateway,
-    "503": _unavailable,
-    "504": _deadline,
-}
