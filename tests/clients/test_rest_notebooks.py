@@ -7,14 +7,17 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
+import rasterio.features
 import rasterio.warp
 from google.auth.transport.requests import AuthorizedSession
 from google.oauth2.credentials import Credentials
 from rasterio.io import MemoryFile
 
 from airflow_ee.emulator import Emulator
+from airflow_ee.emulator.catalog.fields import truth
 from airflow_ee.emulator.clock import ManualClock
 
 from .conftest import FIELD, MODIS, PUBLIC, field_dates, field_grid, reflectance, vegetation
@@ -230,3 +233,129 @@ def test_means_of_regions_come_as_a_feature_collection(session, ee, mounted):
     assert feature["properties"]["NAME"] == "south"
     assert feature["properties"]["NDVI"] == pytest.approx(expected, rel=1e-6)
     assert "nextPageToken" not in found
+
+
+# The ids that the notebooks themselves name.
+
+QUICKSTART_SCENE = "20170430T190351_20170430T190351_T10SEG"
+
+
+@pytest.fixture
+def google(ee, simulated):
+    """The official client over the simulated collections."""
+    ee.Reset()
+    ee.Initialize(credentials=None, project="demo-project", url=simulated.url)
+    return ee
+
+
+def test_the_quickstart_finds_the_scene_that_it_goes_on_with(session, simulated):
+    point = json.dumps({"type": "Point", "coordinates": [-122.085, 37.422]})
+    times = {"startTime": "2017-04-01T00:00:00.000Z", "endTime": "2017-05-01T00:00:00.000Z"}
+    query = urlencode({**times, "region": point, "filter": "CLOUDY_PIXEL_PERCENTAGE < 10"})
+    found = answer(session.get(f"{simulated.url}/v1alpha/{PUBLIC}/COPERNICUS/S2:listImages?{query}"))["images"]
+    assert f"COPERNICUS/S2/{QUICKSTART_SCENE}" in [image["id"] for image in found]
+    scene = answer(session.get(f"{simulated.url}/v1alpha/{PUBLIC}/COPERNICUS/S2/{QUICKSTART_SCENE}"))
+    assert scene["properties"]["MGRS_TILE"] == "10SEG"
+    assert [band["id"] for band in scene["bands"]][:13] == [
+        "B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12",
+    ]  # fmt: skip
+    body = {
+        "fileFormat": "NPY",
+        "bandIds": ["B4", "B8"],
+        "grid": {
+            "affineTransform": {"scaleX": 10, "scaleY": -10, "translateX": 499980, "translateY": 4200000},
+            "dimensions": {"width": 64, "height": 64},
+        },
+    }
+    asset = f"{PUBLIC}/COPERNICUS/{{}}/{QUICKSTART_SCENE}"
+    urls = [f"{simulated.url}/v1/{asset.format(name)}:getPixels" for name in ("S2", "S2_HARMONIZED")]
+    plain, harmonized = (array(session.post(url, json.dumps(body))) for url in urls)
+    np.testing.assert_array_equal(plain, harmonized)
+    lon, lat = pyproj.Transformer.from_crs(32610, 4326, always_xy=True).transform(499980 + 325, 4200000 - 325)
+    surface = {band: (plain[band][32, 32] / 10_000 - path) / through for band, path, through in
+               (("B4", 0.035, 0.91), ("B8", 0.018, 0.93))}  # fmt: skip
+    ndvi = (surface["B8"] - surface["B4"]) / (surface["B8"] + surface["B4"])
+    assert ndvi == pytest.approx(truth(lon, lat, 120), abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("plain", "bands", "unchanged"),
+    [
+        ("COPERNICUS/S2", ["B1", "B4", "B8", "B10", "B12"], ["QA60"]),
+        ("COPERNICUS/S2_SR", ["B1", "B4", "B8", "B12"], ["SCL", "AOT", "TCI_R", "MSK_CLDPRB"]),
+    ],
+)
+@pytest.mark.parametrize(("date", "offset"), [("2021-06-01", 0), ("2022-06-01", 1000)])
+def test_plain_collections_carry_the_offset_of_newer_baselines(google, plain, bands, unchanged, date, offset):
+    when = google.Date(date)
+    images = google.ImageCollection(f"{plain}_HARMONIZED").filterBounds(google.Geometry.Point(PLACE))
+    index = images.filterDate(when, when.advance(20, "day")).first().get("system:index").getInfo()
+    grid = {
+        "crsCode": "EPSG:4326",
+        "affineTransform": {"scaleX": 0.001, "scaleY": -0.001, "translateX": PLACE[0], "translateY": PLACE[1]},
+        "dimensions": {"width": 40, "height": 40},
+    }
+
+    def pixels(collection, names):
+        image = google.Image(f"{collection}/{index}").select(names).unmask(0).toInt()
+        request = {"expression": image, "fileFormat": "NUMPY_NDARRAY", "grid": grid}
+        found = google.data.computePixels(request)
+        return np.stack([found[name] for name in names])
+
+    stored = pixels(f"{plain}_HARMONIZED", bands)
+    assert (stored > 0).any()
+    np.testing.assert_array_equal(pixels(plain, bands), np.where(stored > 0, stored + offset, 0))
+    np.testing.assert_array_equal(pixels(plain, unchanged), pixels(f"{plain}_HARMONIZED", unchanged))
+
+
+def test_the_mean_of_a_state_is_that_of_its_pixels(session, google, simulated):
+    states = google.FeatureCollection("TIGER/2018/States")
+    state = states.filter(google.Filter.eq("NAME", "District of Columbia"))
+    image = google.ImageCollection("MODIS/006/MOD13Q1").select("NDVI").first()
+    computation = image.reduceRegions(
+        collection=state,
+        reducer=google.Reducer.mean().setOutputs(["NDVI"]),
+        scale=image.projection().nominalScale(),
+    )
+    body = json.dumps({"expression": google.serializer.encode(computation)})
+    response = session.post(f"{simulated.url}/v1beta/{PROJECT}/table:computeFeatures", data=body)
+    (feature,) = answer(response)["features"]
+    assert response.headers["x-earth-engine-emulator"] == "simulated"
+    assert (feature["properties"]["STUSPS"], feature["properties"]["GEOID"]) == ("DC", "11")
+    grid = {
+        "crsCode": "EPSG:4326",
+        "affineTransform": {"scaleX": 0.001, "scaleY": -0.001, "translateX": -77.13, "translateY": 39.0},
+        "dimensions": {"width": 230, "height": 220},
+    }
+    request = {"expression": image.unmask(-9999), "fileFormat": "NUMPY_NDARRAY", "grid": grid}
+    values = google.data.computePixels(request)["NDVI"]
+    inside = rasterio.features.geometry_mask(
+        [feature["geometry"]], values.shape, rasterio.Affine(0.001, 0, -77.13, 0, -0.001, 39.0), invert=True
+    )
+    expected = values[inside & (values > -9999)].mean()
+    assert feature["properties"]["NDVI"] == pytest.approx(expected, rel=0.005)
+
+
+def test_the_older_version_of_a_collection_ends(google):
+    newer, older = (google.ImageCollection(f"MODIS/{version}/MOD13Q1") for version in ("061", "006"))
+    last = older.filterDate("2023-01-01", "2024-01-01").aggregate_array("system:index").getInfo()
+    assert last == ["2023_01_01", "2023_01_17", "2023_02_02"]
+    assert newer.filterDate("2023-01-01", "2024-01-01").size().getInfo() == 23
+
+
+def test_states_are_an_asset_whose_features_are_listed(session, google, simulated):
+    name = f"{PUBLIC}/TIGER/2018/States"
+    asset = answer(session.get(f"{simulated.url}/v1/{name}"))
+    assert (asset["type"], asset["id"]) == ("TABLE", "TIGER/2018/States")
+    assert "Simulated" in asset["properties"]["title"]
+    inside = answer(session.get(f"{simulated.url}/v1/{PUBLIC}/TIGER/2018:listAssets"))["assets"]
+    assert [(each["type"], each["id"]) for each in inside] == [("TABLE", "TIGER/2018/States")]
+    query = urlencode({"region": json.dumps({"type": "Point", "coordinates": [-69.0, 45.3]})})
+    (feature,) = answer(session.get(f"{simulated.url}/v1/{name}:listFeatures?{query}"))["features"]
+    assert feature["properties"]["NAME"] == "Maine"
+    states = google.FeatureCollection("TIGER/2018/States")
+    assert states.size().getInfo() == 52
+    codes = states.filterBounds(google.Geometry.Point([-109.05, 37.0])).aggregate_array("STUSPS").getInfo()
+    assert sorted(codes) == ["AZ", "CO", "NM", "UT"]
+    large = states.filter(google.Filter.gt("ALAND", 6e11)).sort("ALAND").aggregate_array("NAME").getInfo()
+    assert large == ["Texas", "Alaska"]

@@ -32,6 +32,10 @@ def get_asset(call: Call, session: Session) -> Answer:
     if image is not None:
         session.touch(image.kind)
         return Answer(image.as_json(), session.marker)
+    table = session.catalog.table(name)
+    if table is not None:
+        session.touch(table.kind)
+        return Answer(table.as_json(), session.marker)
     folder = _root(name, session) or _public_folder(name, session)
     if folder is not None:
         return Answer(folder)
@@ -53,9 +57,9 @@ def _root(name: str, session: Session) -> dict[str, Any] | None:
 
 
 def _public_folder(name: str, session: Session) -> dict[str, Any] | None:
-    """A folder of the public catalogue: there where any collection lies below it."""
+    """A folder of the public catalogue: there where anything lies below it."""
     identity = asset_id(name.rstrip("/"))
-    if not any(each.startswith(f"{identity}/") for each in session.catalog.collections):
+    if not any(each.startswith(f"{identity}/") for each in session.catalog.public()):
         return None
     return {"type": "FOLDER", "name": asset_name(identity), "id": identity}
 
@@ -112,10 +116,11 @@ def _listed(assets: Iterable[Any], call: Call, mark: str, view: str = "BASIC") -
 
 
 def _public_members(identity: str, session: Session) -> list[dict[str, Any]]:
-    """The folders and collections directly inside a folder of the public catalogue."""
-    below = sorted(each for each in session.catalog.collections if each.startswith(f"{identity}/"))
+    """What is directly inside a folder of the public catalogue."""
+    public = session.catalog.public()
+    below = sorted(each for each in public if each.startswith(f"{identity}/"))
     names = dict.fromkeys("/".join(each.split("/")[: identity.count("/") + 2]) for each in below)
-    kinds = {name: "IMAGE_COLLECTION" if name in session.catalog.collections else "FOLDER" for name in names}
+    kinds = {name: public[name].as_json(view="BASIC")["type"] if name in public else "FOLDER" for name in names}
     return [{"type": kind, "name": asset_name(name), "id": name} for name, kind in kinds.items()]
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from airflow_ee.emulator.catalog.assets import CollectionAsset, ImageAsset, asset_id, asset_name
+from airflow_ee.emulator.catalog.simulated_tables import SimulatedTable
 from airflow_ee.emulator.catalog.store import AssetStore
+from airflow_ee.emulator.catalog.tables import TableAsset
 from airflow_ee.emulator.errors import EmulatorError, invalid
 from airflow_ee.emulator.session import Session
 from airflow_ee.emulator.values.element import Collection, Filter
@@ -21,9 +23,11 @@ class Catalog:
         stored: AssetStore,
         *,
         images: Iterable[ImageAsset] = (),
+        tables: Iterable[SimulatedTable] = (),
         unknown_asset_status: int = 404,
     ) -> None:
         self._images = {image.id: image for image in images}
+        self._tables = {table.id: table for table in tables}
         self._collections: dict[str, CollectionAsset] = {}
         for collection in collections:
             self._collections.setdefault(collection.id, collection)
@@ -49,6 +53,15 @@ class Catalog:
         if identity in self._images:
             return self._images[identity]
         return self.stored.image(identity)
+
+    def table(self, name: str) -> SimulatedTable | TableAsset | None:
+        """A table by id or REST name."""
+        identity = asset_id(name)
+        return self._tables.get(identity) or self.stored.table(identity)
+
+    def public(self) -> Mapping[str, CollectionAsset | ImageAsset | SimulatedTable]:
+        """What is there without anybody's export, by id."""
+        return {**self._images, **self._tables, **self._collections}
 
     def require_image(self, name: str) -> ImageAsset:
         """An image, or the service's refusal as getPixels and assets.get word it."""
@@ -95,11 +108,11 @@ class Catalog:
 
     def load_table(self, identity: str, session: Session) -> Collection:
         """What ``Collection.loadTable`` answers."""
-        table = self.stored.table(asset_id(identity))
+        table = self.table(identity)
         if table is None:
             raise invalid(f"Collection.loadTable: {self._not_a_table(identity)}")
         session.touch(table.kind)
-        session.used_stored_assets = True
+        session.used_stored_assets |= isinstance(table, TableAsset)
         return Collection(table.features(), properties=table.properties, id=table.id)
 
     def _not_a_table(self, identity: str) -> str:

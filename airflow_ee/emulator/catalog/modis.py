@@ -1,4 +1,4 @@
-"""A simulated MODIS/061/MOD13Q1: 16-day vegetation indices at 250 m, with the bands, types, grid and calendar of the real one."""
+"""The simulated MODIS/061/MOD13Q1 and MODIS/006/MOD13Q1: 16-day vegetation indices at 250 m, with the bands, types, grid and calendar of the real one."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from airflow_ee.emulator.values.image import WORLD
 
 ID = "MODIS/061/MOD13Q1"
 FIRST_DAY = date(2000, 2, 18)
+VERSIONS = {ID: date.max, "MODIS/006/MOD13Q1": date(2023, 2, 2)}
+"""The collections, each with the first day of its last composite: version 6 is no longer made."""
 PERIOD_DAYS = 16
 LATENCY = timedelta(days=8)
 """How long after its last day a composite appears."""
@@ -193,10 +195,11 @@ def _shades(start: date) -> dict[str, Shade]:
 class SimulatedModis:
     """The whole collection: nothing is stored, an image is made when it is named."""
 
-    id = ID
     kind = Kind.SIMULATED
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, identity: str = ID) -> None:
+        self.id = identity
+        self._last_day = VERSIONS[identity]
         self._clock = clock
 
     def _starts(self, first: date, last: date) -> Iterator[date]:
@@ -207,7 +210,8 @@ class SimulatedModis:
             start = composite_end(datetime(start.year, start.month, start.day, tzinfo=UTC)).date()
 
     def _published(self, start: date) -> bool:
-        return start >= FIRST_DAY and midnight(start) + timedelta(days=PERIOD_DAYS) + LATENCY <= self._clock.now()
+        in_time = FIRST_DAY <= start <= self._last_day
+        return in_time and midnight(start) + timedelta(days=PERIOD_DAYS) + LATENCY <= self._clock.now()
 
     def query(self, filters: Sequence[Filter]) -> Iterable[ImageAsset]:
         """The composites whose start the filters allow; every one of them covers the world."""
@@ -235,7 +239,7 @@ class SimulatedModis:
         began = midnight(start)
         end = composite_end(began)
         return ImageAsset(
-            id=f"{ID}/{start:%Y_%m_%d}",
+            id=f"{self.id}/{start:%Y_%m_%d}",
             kind=self.kind,
             bands=_bands(start),
             updated=began + timedelta(days=PERIOD_DAYS) + LATENCY,
@@ -251,7 +255,7 @@ class SimulatedModis:
 
     def as_json(self, *, view: str = "FULL") -> dict[str, Any]:
         """A REST EarthEngineAsset of the collection."""
-        return collection_json(ID, FIRST_DAY, self._clock.now(), view)
+        return collection_json(self.id, FIRST_DAY, self._clock.now(), view)
 
 
 @lru_cache(maxsize=1024)

