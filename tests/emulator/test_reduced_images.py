@@ -94,3 +94,34 @@ def test_over_space(field, how, oracle, date):
     found = session.call("Image.reduceRegion", {"image": images[date], "reducer": how, "geometry": region})[BAND]
     expected = oracle(values[~np.isnan(values)])
     assert found == (expected if isinstance(expected, list) else pytest.approx(expected, rel=1e-9))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [reducer(name) for name in ("stdDev", "variance", "sampleStdDev", "skew", "kurtosis", "circularMean")]
+    + [reducer("intervalMean", minPercentile=10, maxPercentile=80)],
+    ids=lambda how: how.label,
+)
+def test_a_lone_pixel_is_that_of_the_whole_to_the_last_bit(field, how):
+    session, images, _, grid = field
+    collection = session.call("ImageCollection.fromImages", {"images": images})
+    node = session.call("ImageCollection.reduce", {"collection": collection, "reducer": how}).bands[0].node
+    (whole,) = render([node], grid)
+    for row, col in np.ndindex(8, 4):
+        (pixel,) = render([node], grid.window(row=6 * row, col=13 * col, height=1, width=1))
+        assert pixel.values[0, 0] == whole.values[6 * row, 13 * col]
+
+
+def test_a_line_at_a_lone_pixel_is_that_of_the_whole(field):
+    session, images, _, grid = field
+    numbered = [
+        session.call("Image.addBands", {"dstImg": session.call("Image.constant", {"value": n / 7}), "srcImg": image})
+        for n, image in enumerate(images)
+    ]
+    collection = session.call("ImageCollection.fromImages", {"images": numbered})
+    fitted = session.call("ImageCollection.reduce", {"collection": collection, "reducer": reducer("linearFit")})
+    nodes = [band.node for band in fitted.bands]
+    whole = render(nodes, grid)
+    for row, col in np.ndindex(8, 4):
+        pixel = render(nodes, grid.window(row=6 * row, col=13 * col, height=1, width=1))
+        assert [each.values[0, 0] for each in pixel] == [each.values[6 * row, 13 * col] for each in whole]

@@ -95,6 +95,8 @@ def _binary_band(name: str, one: Band, two: Band, compute: Compute2, rule: TypeR
 def settled(values: Values, mask: Values, type_: PixelType) -> Raster:
     """Values in their type's array type. What is not a number, or endless, is masked."""
     if type_.precision != "int" and values.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # a double may be too large for a float
+            values = values.astype(type_.dtype, copy=False)
         finite = np.isfinite(values)
         if not finite.all():
             values, mask = np.where(finite, values, 0), np.where(finite, mask, np.float32(0))

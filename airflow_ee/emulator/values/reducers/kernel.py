@@ -141,6 +141,14 @@ def weights_of(layers: Layers, *, weighted: bool) -> NDArray[np.float64]:
     return masks if weighted else (masks > 0).astype(np.float64)
 
 
+def added(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum over the first axis: of layers always one after the other, so that a pixel's last bit is that of any tile."""
+    # Left to itself numpy adds the layers of a lone pixel in pairs.
+    if values.ndim > 2 and len(values) and values[0].size == 1:
+        return np.asarray(np.add.accumulate(values, axis=0)[-1])
+    return np.asarray(values.sum(axis=0))
+
+
 def check_width(label: str, width: int) -> None:
     """Refuse reducers of more inputs or results than anybody needs."""
     if width > MAX_WIDTH:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.values.reducers.column import Column
-from airflow_ee.emulator.values.reducers.kernel import Array, Kernel, Layers, Output, Pixels, stacked, weights_of
+from airflow_ee.emulator.values.reducers.kernel import Array, Kernel, Layers, Output, Pixels, added, stacked, weights_of
 
 MAX_NETWORK = 128
 """Layers up to which comparing whole layers with one another beats sorting pixel by pixel."""
@@ -164,7 +164,7 @@ class Mode(Kernel):
         values, weights = stacked([layer.values for layer in inputs[0]]), weights_of(inputs[0], weighted=weighted)
         best, most = np.zeros(values.shape[1:]), np.zeros(values.shape[1:])
         for each, weight in zip(values, weights, strict=True):
-            total = (weights * (values == each)).sum(axis=0)
+            total = added(weights * (values == each))
             wins = (weight > 0) & ((total > most) | ((total == most) & (each < best)))
             best, most = np.where(wins, each, best), np.where(wins, total, most)
         return [Pixels(best, most > 0)]
@@ -196,8 +196,8 @@ class IntervalMean(Kernel):
         start, end = between(ordered, heavy, (self.low, self.high))
         reach = _ROUNDING * np.maximum(np.abs(start), np.abs(end))
         used = np.where((ordered >= start - reach) & (ordered <= end + reach), heavy, 0.0)
-        weight = used.sum(axis=0)
-        inside = np.divide((ordered * used).sum(axis=0), weight, out=np.zeros_like(weight), where=weight > 0)
+        weight = added(used)
+        inside = np.divide(added(ordered * used), weight, out=np.zeros_like(weight), where=weight > 0)
         return np.where(weight > 0, inside, (start + end) / 2)
 
 

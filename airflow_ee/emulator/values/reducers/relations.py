@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from airflow_ee.emulator.values.reducers.kernel import Output, Statistic
+from airflow_ee.emulator.values.reducers.kernel import Output, Statistic, added
 
 Numbers = NDArray[np.float64]
 
@@ -24,11 +24,11 @@ class _Sums(NamedTuple):
 def _sums(values: list[Numbers], weights: Numbers) -> _Sums:
     """Weighted means of both inputs and their centred products."""
     x, y = values
-    weight = weights.sum(axis=0)
+    weight = added(weights)
     heavy = np.where(weight > 0, weight, 1.0)
-    mean_x, mean_y = (x * weights).sum(axis=0) / heavy, (y * weights).sum(axis=0) / heavy
+    mean_x, mean_y = added(x * weights) / heavy, added(y * weights) / heavy
     off_x, off_y = x - mean_x, y - mean_y
-    products = [(one * two * weights).sum(axis=0) for one, two in ((off_x, off_x), (off_x, off_y), (off_y, off_y))]
+    products = [added(one * two * weights) for one, two in ((off_x, off_x), (off_x, off_y), (off_y, off_y))]
     return _Sums(weight, mean_x, mean_y, *products)
 
 

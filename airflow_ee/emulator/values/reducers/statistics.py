@@ -18,6 +18,7 @@ from airflow_ee.emulator.values.reducers.kernel import (
     Output,
     Pixels,
     Statistic,
+    added,
 )
 
 Numbers = NDArray[np.float64]
@@ -31,11 +32,11 @@ def _quotient(one: Numbers, two: Numbers) -> Numbers:
 
 
 def _total(values: Numbers, weights: Numbers) -> Numbers:
-    return np.asarray((values * weights).sum(axis=0))
+    return added(values * weights)
 
 
 def _mean(values: Numbers, weights: Numbers) -> Numbers:
-    return _quotient(_total(values, weights), weights.sum(axis=0))
+    return _quotient(_total(values, weights), added(weights))
 
 
 def _moment(order: int, values: Numbers, weights: Numbers) -> Numbers:
@@ -47,7 +48,7 @@ def _variance(values: Numbers, weights: Numbers) -> Numbers:
 
 
 def _sample_variance(values: Numbers, weights: Numbers) -> Numbers:
-    count = weights.sum(axis=0)
+    count = added(weights)
     squares = _total((values - _mean(values, weights)) ** 2, weights)
     return _quotient(squares, count - 1)
 
