@@ -14,14 +14,6 @@ class Clock(Protocol):
         """The present moment, aware, in UTC."""
 
 
-class SystemClock:
-    """The machine's own time."""
-
-    def now(self) -> datetime:
-        """The present moment."""
-        return datetime.now(UTC)
-
-
 class ShiftedClock:
     """The machine's own time, from another moment on, and pushed on when asked to.
 

@@ -6,7 +6,7 @@ import rasterio
 
 from .conftest import assert_pixels, classes, field_grid, reflectance, vegetation
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = pytest.mark.filterwarnings("ignore:::(?!airflow_ee|tests)")  # the client's own affairs
 
 DATE = "20190303"
 

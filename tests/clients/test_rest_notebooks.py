@@ -22,6 +22,8 @@ from airflow_ee.emulator.clock import ManualClock
 
 from .conftest import FIELD, MODIS, PUBLIC, field_dates, field_grid, reflectance, vegetation
 
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # pictures have no place
+
 SENTINEL = f"{PUBLIC}/COPERNICUS/S2_SR_HARMONIZED"
 PLACE = [11.3, 46.4]
 PROJECT = "projects/demo-project"

@@ -19,6 +19,11 @@ from airflow_ee.emulator.clock import ManualClock
 
 from .conftest import FIELD, MODIS, field_dates, field_grid
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),  # pictures have no place
+    pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning:rasterio.windows"),
+]
+
 SINUSOIDAL = "+proj=sinu +R=6371007.181 +units=m"
 
 

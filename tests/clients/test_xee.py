@@ -6,7 +6,7 @@ import xarray
 
 from .conftest import assert_pixels, classes, field_dates, field_grid, reflectance, vegetation
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = pytest.mark.filterwarnings("ignore:::(?!airflow_ee|tests)")  # the client's own affairs
 
 
 @pytest.fixture

@@ -21,6 +21,12 @@ from airflow_ee.emulator import Emulator
 from .conftest import UNHURRIED
 from .test_official_client import finished, initialised
 
+pytestmark = [
+    # Pictures say nothing about where they lie, and old names of the client have to work as well as new ones.
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+    pytest.mark.filterwarnings("ignore:.* is deprecated:DeprecationWarning:.*ee.data"),
+]
+
 HOME = "projects/demo-project/assets"
 MODIS = "MODIS/061/MOD13Q1"
 GRID = {

@@ -12,6 +12,9 @@ from airflow_ee.emulator.api.maps import HALF_WORLD_METRES, tile_grid
 
 from .conftest import UTM, call, graph, grid, image, loaded, message
 
+# Pictures say nothing about where they lie.
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
 IMAGE = image("MODIS/061/MOD13Q1/2020_06_09")
 NDVI = call("Image.select", input=IMAGE, bandSelectors=["NDVI"])
 TWO = call("Image.select", input=IMAGE, bandSelectors=["NDVI", "SummaryQA"])

@@ -38,6 +38,7 @@ def test_a_masked_pixel_is_zero_in_npy_and_nodata_in_geotiff(world):
         assert dataset.read(1, masked=True).mask.all()
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")  # pictures have no place
 @pytest.mark.parametrize(("file_format", "driver"), [("PNG", "PNG"), ("JPEG", "JPEG"), ("AUTO_JPEG_PNG", "PNG")])
 def test_pictures_need_visualisation_options(world, file_format, driver):
     options = {"ranges": [{"min": 0, "max": 9000}], "paletteColors": ["brown", "yellow", "00ff00"]}

@@ -20,7 +20,6 @@ OPAQUE = 0.4
 DENSE = 0.75
 CIRRUS = 0.3
 SNOW = 0.5
-SHADED = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +81,3 @@ def ground(wavelength: Wavelength, green: Layer) -> Layer:
 def at_top(wavelength: Wavelength, surface: Layer) -> Layer:
     """Reflectance at the top of the atmosphere."""
     return wavelength.path + wavelength.through * surface
-
-
-def is_clear(sky: Layer) -> NDArray[np.bool_]:
-    """Where nothing at all is in the way and no snow lies: there the truth is seen."""
-    cloud, shadow, cirrus, snow = sky
-    return np.asarray((cloud == 0) & (shadow == 0) & (cirrus == 0) & (snow == 0))

@@ -8,9 +8,6 @@ from typing import BinaryIO
 
 from airflow_ee.emulator.codecs.crc32c import masked_crc32c
 
-OVERHEAD = 16
-"""Bytes that a record takes beyond its data."""
-
 
 class TFRecordError(ValueError):
     """A file that ends early, or whose checksums do not match."""

@@ -19,7 +19,6 @@ from airflow_ee.emulator.limits import (
 )
 
 DEFAULT_PRIORITY = 100
-TABLE_FORMATS = ("CSV", "GEO_JSON", "KML", "KMZ", "SHP", "TF_RECORD_TABLE")
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,10 @@ def line_string(
     max_error: Any = None,  # noqa: ARG001 -- nothing is reprojected
 ) -> Geometry:
     """A line."""
-    make = lambda numbers: shapely.LineString(_pairs(numbers))  # noqa: E731
+
+    def make(numbers: Any) -> BaseGeometry:
+        return shapely.LineString(_pairs(numbers))
+
     return _made("GeometryConstructors.LineString", coordinates, make, crs, geodesic)
 
 
@@ -200,7 +203,10 @@ def polygon(
     even_odd: bool = True,
 ) -> Geometry:
     """An area: the first ring without the others."""
-    make = lambda numbers: _polygon(_wrapped(numbers, 3))  # noqa: E731
+
+    def make(numbers: Any) -> BaseGeometry:
+        return _polygon(_wrapped(numbers, 3))
+
     return _made("GeometryConstructors.Polygon", coordinates, make, crs, geodesic, even_odd)
 
 

@@ -14,8 +14,6 @@ from airflow_ee.emulator.values.dates import Date
 from airflow_ee.emulator.values.element import INDEX, Collection, Feature, field_of, index_of
 from airflow_ee.emulator.values.filters import FilterValue, Operand
 
-Matches = list[Any]
-
 
 @dataclass(frozen=True, slots=True)
 class Join:

@@ -265,4 +265,4 @@ def _rank(key: Any) -> Any:
     """Java puts what is not a number last, and compares texts by UTF-16 units."""
     if isinstance(key, str):
         return key.encode("utf-16-be", "surrogatepass")
-    return (key != key, key) if isinstance(key, float | int) else key  # noqa: PLR0124
+    return (key != key, key) if isinstance(key, float | int) else key  # noqa: PLR0124 -- NaN alone differs from itself

@@ -69,8 +69,8 @@ def _extreme(name: Literal["min", "max"], inputs: int) -> Reducer:
 @registry.implements("Reducer.median")
 def median(
     max_buckets: int | None = None,  # noqa: ARG001 -- no histogram is made: every value is kept
-    min_bucket_width: float | None = None,  # noqa: ARG001
-    max_raw: int | None = None,  # noqa: ARG001
+    min_bucket_width: float | None = None,  # noqa: ARG001 -- as above
+    max_raw: int | None = None,  # noqa: ARG001 -- as above
 ) -> Reducer:
     """The value in the middle."""
     return Reducer.of(Quantiles("Reducer.median", (Output("median"),)))
@@ -81,8 +81,8 @@ def percentile(
     percentiles: list[Any],
     output_names: list[Any] | None = None,
     max_buckets: int | None = None,  # noqa: ARG001 -- no histogram is made: every value is kept
-    min_bucket_width: float | None = None,  # noqa: ARG001
-    max_raw: int | None = None,  # noqa: ARG001
+    min_bucket_width: float | None = None,  # noqa: ARG001 -- as above
+    max_raw: int | None = None,  # noqa: ARG001 -- as above
 ) -> Reducer:
     """Percentiles from 0 to 100, named ``p10`` and so on unless names are given."""
     if not percentiles:
@@ -99,8 +99,8 @@ def percentile(
 @registry.implements("Reducer.mode")
 def mode(
     max_buckets: int | None = None,  # noqa: ARG001 -- no histogram is made: every value is kept
-    min_bucket_width: float | None = None,  # noqa: ARG001
-    max_raw: int | None = None,  # noqa: ARG001
+    min_bucket_width: float | None = None,  # noqa: ARG001 -- as above
+    max_raw: int | None = None,  # noqa: ARG001 -- as above
 ) -> Reducer:
     """The most frequent value."""
     return Reducer.of(Mode("Reducer.mode", (Output("mode", "same"),)))
@@ -111,8 +111,8 @@ def interval_mean(
     min_percentile: float,
     max_percentile: float,
     max_buckets: int | None = None,  # noqa: ARG001 -- no histogram is made: every value is kept
-    min_bucket_width: float | None = None,  # noqa: ARG001
-    max_raw: int | None = None,  # noqa: ARG001
+    min_bucket_width: float | None = None,  # noqa: ARG001 -- as above
+    max_raw: int | None = None,  # noqa: ARG001 -- as above
 ) -> Reducer:
     """The mean of the values between two percentiles."""
     if not 0 <= min_percentile <= max_percentile <= 100:

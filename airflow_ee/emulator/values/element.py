@@ -8,7 +8,6 @@ from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.pixels.crs import WGS84
 from airflow_ee.emulator.pixels.grid import Bounds
 from airflow_ee.emulator.values.dates import DateRange
 from airflow_ee.emulator.values.geometry import Geometry
@@ -224,12 +223,6 @@ def geometry_of(element: Any) -> Geometry | None:
     if isinstance(element, Image):
         return element.geometry()
     return element.geometry if isinstance(element, Feature) else None
-
-
-def bounds_of(element: Any) -> Bounds | None:
-    """The longitudes and latitudes of an element."""
-    geometry = geometry_of(element)
-    return None if geometry is None or geometry.shape.is_empty else geometry.bounds_in(WGS84)
 
 
 def _numbered(element: Any, number: int) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.values.reducers.column import Column, complete
-from airflow_ee.emulator.values.reducers.kernel import Array, Kernel, Layers, Output, Pixels, check_width
-
-Better = Callable[[Array, Array], Array]
+from airflow_ee.emulator.values.reducers.kernel import Kernel, Layers, Output, Pixels, check_width
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,12 +51,6 @@ class Quantiles(Kernel):
         return [Pixels(np.where(known, each, 0.0), known) for each in found]
 
 
-def _alike(layers: Layers, valid: Sequence[NDArray[np.bool_]]) -> bool:
-    """Whether all that counts at all counts the same."""
-    weight = max(float(layer.mask.max()) for layer in layers)
-    return all((layer.mask[each] == weight).all() for layer, each in zip(layers, valid, strict=True))
-
-
 def between(ordered: Numbers, weights: Numbers, shares: Sequence[float]) -> Iterator[Numbers]:
     """The quantiles of values in order along the first axis, those without weight last."""
     last = np.maximum((weights > 0).sum(axis=0) - 1, 0)[None]
