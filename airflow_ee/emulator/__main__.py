@@ -131,6 +131,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return serve(emulator)
 
 
+STOP_SECONDS = 1.7
+"""How long what still computes may hold up the end after a signal."""
+
+
 def serve(emulator: Emulator) -> int:
     """Serve until SIGTERM or SIGINT."""
     stop = threading.Event()
@@ -144,7 +148,20 @@ def serve(emulator: Emulator) -> int:
         sys.stdout.write(f"Earth Engine emulator listening on {emulator.url}\n")
         sys.stdout.flush()
         stop.wait()
+        _limit_the_end(emulator)
     return 0
+
+
+def _limit_the_end(emulator: Emulator) -> None:
+    """A step in native code cannot be interrupted, and Python would wait for its thread."""
+
+    def leave() -> None:
+        emulator.abandon()
+        os._exit(0)
+
+    limit = threading.Timer(STOP_SECONDS, leave)
+    limit.daemon = True
+    limit.start()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from threading import Event
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from airflow_ee.emulator.catalog.catalog import Catalog
 from airflow_ee.emulator.catalog.mounts import MountError
 from airflow_ee.emulator.catalog.recipe import CatalogRecipe
 from airflow_ee.emulator.catalog.store import AssetStore
+from airflow_ee.emulator.claim import RootClaim
 from airflow_ee.emulator.clock import Clock, ManualClock, ShiftedClock
 from airflow_ee.emulator.compute.service import ComputeOptions, PixelService
 from airflow_ee.emulator.errors import invalid
@@ -141,32 +143,36 @@ class Emulator:
         self._scratch = tempfile.TemporaryDirectory(prefix="earth-engine-") if root is None else None
         self.root = Path(self._scratch.name if self._scratch is not None else root or "")
         self.clock: Clock = clock or ShiftedClock()
-        recipe = CatalogRecipe.of_texts(catalogs, self.root, unknown_asset_status=unknown_asset_status)
-        store = recipe.store()
-        self.catalog = self._read(recipe, store)
-        self._operations = FileOperationStore(self.root / "operations")
-        self._life = OperationLife(
-            self._operations,
-            ExportWork(store, delivery(self.root, storage_endpoint), self._session, self.clock.now),
-            self.root / "drafts",
-            self.clock,
-            durations=Durations(pending_seconds, running_seconds, cancelling_seconds),
-            duplicate_request_id=duplicate_request_id,
-            seed=seed,
-        )
-        self._compute_options = compute or ComputeOptions()
-        self._compute = PixelService(self._compute_options, recipe, self._session)
-        conditions = Conditions(
-            max_concurrent_requests=max_concurrent_requests,
-            requests_per_second=requests_per_second,
-            latency_seconds=latency_seconds,
-            bandwidth_bytes_per_second=bandwidth_bytes_per_second,
-            chance=Chance(fault_rate, fault_seed, tuple(fault_kinds)),
-            credentials=Credentials.of(tokens, keys),
-        )
-        self._app = self._application(conditions)
-        self._connections = Connections()
-        self._server = Server(self._app, self._connections, host=host, port=port, high_volume_port=high_volume_port)
+        self._stopped = Event()
+        self._claim = RootClaim(self.root)
+        with self._claim.kept_on_success():
+            recipe = CatalogRecipe.of_texts(catalogs, self.root, unknown_asset_status=unknown_asset_status)
+            store = recipe.store()
+            store.recover()
+            self.catalog = self._read(recipe, store)
+            self._operations = FileOperationStore(self.root / "operations")
+            self._life = OperationLife(
+                self._operations,
+                ExportWork(store, delivery(self.root, storage_endpoint), self._session, self.clock.now),
+                self.root / "drafts",
+                self.clock,
+                durations=Durations(pending_seconds, running_seconds, cancelling_seconds),
+                duplicate_request_id=duplicate_request_id,
+                seed=seed,
+            )
+            self._compute_options = compute or ComputeOptions()
+            self._compute = PixelService(self._compute_options, recipe, self._session)
+            conditions = Conditions(
+                max_concurrent_requests=max_concurrent_requests,
+                requests_per_second=requests_per_second,
+                latency_seconds=latency_seconds,
+                bandwidth_bytes_per_second=bandwidth_bytes_per_second,
+                chance=Chance(fault_rate, fault_seed, tuple(fault_kinds)),
+                credentials=Credentials.of(tokens, keys),
+            )
+            self._app = self._application(conditions)
+            self._connections = Connections()
+            self._server = Server(self._app, self._connections, host=host, port=port, high_volume_port=high_volume_port)
 
     def _read(self, recipe: CatalogRecipe, store: AssetStore) -> Catalog:
         try:
@@ -213,7 +219,7 @@ class Emulator:
 
     def _timed(self, handler: Handler) -> Handler:
         def limited(call: Call) -> Answer:
-            with deadline.within(self._compute_options.timeout_seconds):
+            with deadline.within(self._compute_options.timeout_seconds), deadline.unless(self._stopped):
                 return handler(call)
 
         return limited
@@ -292,10 +298,17 @@ class Emulator:
 
     def stop(self) -> None:
         """Stop serving; a root that the emulator made itself is removed."""
+        self._stopped.set()
         self._app.close()
         self._server.stop()
         self._compute.close()
         self._life.stop()
+        self._claim.release()
+        self._discard_scratch()
+
+    def abandon(self) -> None:
+        """Leave nothing behind, for a process that ends without waiting for what still computes."""
+        self._compute.close()
         self._discard_scratch()
 
     def _discard_scratch(self) -> None:

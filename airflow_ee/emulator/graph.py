@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import EmulatorError, field_violation, invalid
 from airflow_ee.emulator.pixels.types import is_whole
 from airflow_ee.emulator.values.equality import truth
@@ -307,6 +308,7 @@ class Evaluator:
 
     def evaluate(self, root: int, scope: Mapping[str, Any]) -> Any:
         """The value of a node where the arguments in ``scope`` are known."""
+        deadline.check()  # lambdas that call one another need no algorithm for 2^40 steps
         self._depth += 1
         if self._depth > MAX_CALL_DEPTH:
             raise invalid(f"Expression: functions are nested too deeply (maximum {MAX_CALL_DEPTH}).")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_ee.emulator import deadline
 from airflow_ee.emulator.catalog.assets import Kind, marker
 from airflow_ee.emulator.graph import Evaluator, compile_graph
+from airflow_ee.emulator.memory import Meter
 
 if TYPE_CHECKING:
     from airflow_ee.emulator.catalog.catalog import Catalog
@@ -23,6 +24,7 @@ class Session:
         self.registry = registry
         self.now = now
         self.kinds: set[Kind] = set()
+        self._meter = Meter()
         self.used_stored_assets = False
         """Whether the answer depends on assets that may be replaced or deleted."""
 
@@ -42,4 +44,6 @@ class Session:
     def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
         """Run an algorithm in this session."""
         deadline.check()
-        return self.registry.call(name, arguments, self)
+        value = self.registry.call(name, arguments, self)
+        self._meter.note(value)
+        return value

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from airflow_ee.emulator.api.calls import Answer, Call
+from airflow_ee.emulator.deadline import Budget
 from airflow_ee.emulator.errors import field_violation, invalid
 from airflow_ee.emulator.limits import check_workload_tag
 from airflow_ee.emulator.pixels.grid import Projection
@@ -15,6 +16,12 @@ from airflow_ee.emulator.pixels.types import PixelType
 from airflow_ee.emulator.session import Session
 from airflow_ee.emulator.values.dates import Date, DateRange
 from airflow_ee.emulator.values.numbers import nonfinite_text
+
+MAX_SHOWN = 2_000_000
+"""Values in one answer, so that a list of lists of lists that shares its parts is refused before it is written out."""
+
+LETTERS = 32
+"""So many letters of a text count as one value."""
 
 
 def compute_value(call: Call, session: Session) -> Answer:
@@ -28,15 +35,20 @@ def compute_value(call: Call, session: Session) -> Answer:
 
 def shown(value: Any) -> Any:
     """A value as JSON. Nests as deeply as the value does, which the expression's own limits bound."""
+    return _shown(value, Budget(MAX_SHOWN, "Computed value is too large."))
+
+
+def _shown(value: Any, budget: Budget) -> Any:
+    budget.spend(1 + (len(value) if isinstance(value, str) else 0) // LETTERS)
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, Mapping):
-        return {str(key): shown(each) for key, each in value.items()}
+        return {str(key): _shown(each, budget) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [shown(each) for each in value]
-    return _object(value)
+        return [_shown(each, budget) for each in value]
+    return _object(value, budget)
 
 
 def _number(value: float) -> float | str:
@@ -46,7 +58,7 @@ def _number(value: float) -> float | str:
     return int(value) if value.is_integer() and abs(value) < 2**53 else value
 
 
-def _object(value: Any) -> Any:
+def _object(value: Any, budget: Budget) -> Any:
     if isinstance(value, Date):
         return {"type": "Date", "value": _number(value.milliseconds)}
     if isinstance(value, DateRange):
@@ -58,7 +70,7 @@ def _object(value: Any) -> Any:
         crs = {"crs": value.crs.text} if value.crs.is_code else {"wkt": value.crs.text}
         return {"type": "Projection", **crs, "transform": [shown(term) for term in value.transform]}
     if isinstance(value, PixelType) or hasattr(value, "as_value"):
-        return shown(value.as_value())
+        return _shown(value.as_value(), budget)
     if isinstance(value, datetime):
         raise TypeError("datetimes stay inside of the catalogue")
     raise invalid(f"{type(value).__name__} cannot be shown as a value.")

@@ -29,6 +29,9 @@ _PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*")
 
 _POLICY = "policy.json"
 
+REPLACED, DELETED, COPYING = ".replaced", ".deleted", ".copying-"
+"""How folders are named that are on their way: with a dot in front, as no asset is."""
+
 AssetType = Literal["IMAGE", "TABLE", "FOLDER", "IMAGE_COLLECTION"]
 
 
@@ -67,7 +70,7 @@ class AssetStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def _folder(self, identity: str) -> Path:
         parts = asset_name(identity).rstrip("/").split("/")
@@ -75,7 +78,26 @@ class AssetStore:
             raise invalid(f"Invalid asset name: '{identity[:MAX_NAME]}'.")
         return self._root.joinpath(*parts)
 
+    def recover(self) -> None:
+        """Clean up behind a process that was killed: half-deleted assets go, half-replaced ones are put back."""
+        for path in sorted(self._root.rglob(f".*{REPLACED}")):
+            place = path.with_name(path.name.removeprefix(".").removesuffix(REPLACED))
+            if place.exists():
+                shutil.rmtree(path)
+            else:
+                path.rename(place)
+        for pattern in (f".*{DELETED}", f"{COPYING}*"):
+            for path in sorted(self._root.rglob(pattern)):
+                shutil.rmtree(path)
+
     def _record(self, identity: str) -> dict[str, Any] | None:
+        found = self._read(identity)
+        if found is None:
+            with self._lock:  # perhaps it is just being replaced
+                found = self._read(identity)
+        return found
+
+    def _read(self, identity: str) -> dict[str, Any] | None:
         try:
             text = (self._folder(identity) / RECORD).read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
@@ -126,7 +148,7 @@ class AssetStore:
     def members(self, identity: str) -> list[StoredAsset]:
         """Everything directly inside, by id."""
         inside = f"{identity}/assets" if re.fullmatch("projects/[^/]+", identity) else identity.rstrip("/")
-        names = sorted(path.parent.name for path in self._folder(inside).glob(f"*/{RECORD}"))
+        names = sorted(path.parent.name for path in self._folder(inside).glob(f"[!.]*/{RECORD}"))
         found = (self.asset(f"{inside}/{name}") for name in names)
         return [each for each in found if each is not None]
 
@@ -169,7 +191,7 @@ class AssetStore:
     def names(self, inside: str) -> list[str]:
         """Names of the folders in a place that no asset stands for."""
         place = self._folder(inside)
-        return sorted(each.name for each in place.iterdir() if each.is_dir()) if place.is_dir() else []
+        return sorted(each.name for each in place.glob("[!.]*") if each.is_dir()) if place.is_dir() else []
 
     def usage(self, identity: str) -> tuple[int, int]:
         """How many assets are below, and how many bytes they have."""
@@ -194,7 +216,7 @@ class AssetStore:
         if isinstance(found, ContainerAsset):
             raise invalid(f"Assets of type {found.type} cannot be copied.")
         self.check_destination(target, overwrite=overwrite, kind=self._kind(source))
-        with TemporaryDirectory(prefix=".copying-", dir=self._root) as scratch:
+        with TemporaryDirectory(prefix=COPYING, dir=self._root) as scratch:
             draft = Path(scratch) / "asset"
             shutil.copytree(self._folder(source), draft, ignore=shutil.ignore_patterns(_POLICY))
             self.adopt(draft, target, overwrite=overwrite, kind=self._kind(source))
@@ -218,8 +240,9 @@ class AssetStore:
     def set_policy(self, identity: str, policy: Mapping[str, Any]) -> None:
         """Keep an IAM policy beside the asset."""
         place = self._folder(identity)
-        place.mkdir(parents=True, exist_ok=True)
-        write_json(place / _POLICY, policy)
+        with self._lock:
+            place.mkdir(parents=True, exist_ok=True)
+            write_json(place / _POLICY, policy)
 
     def _kind(self, identity: str) -> AssetType:
         kind: AssetType = (self._record(identity) or {})["type"]
@@ -237,19 +260,27 @@ class AssetStore:
         with self._lock:
             if not self.exists(identity):
                 raise EmulatorError("NOT_FOUND", f"Asset '{asset_name(identity)}' not found.")
-            if next(place.glob(f"*/{RECORD}"), None) is not None:
+            if next(place.glob(f"[!.]*/{RECORD}"), None) is not None:
                 raise EmulatorError("FAILED_PRECONDITION", f"Asset '{asset_name(identity)}' is not empty.")
-            shutil.rmtree(place)
+            gone = place.with_name(f".{place.name}{DELETED}")
+            place.rename(gone)  # at once: nobody must read an asset of which half is gone
+            shutil.rmtree(gone)
 
-    def adopt(self, draft: Path, identity: str, *, overwrite: bool, kind: AssetType) -> None:
-        """Make a folder with a record the asset of that id: it appears whole or not at all."""
+    def adopt(
+        self, draft: Path, identity: str, *, overwrite: bool, kind: AssetType, operation: str | None = None
+    ) -> None:
+        """Make a folder with a record the asset of that id: it appears whole or not at all.
+
+        What an earlier attempt of the same ``operation`` has put there is replaced.
+        """
         place = self._folder(identity)
         with self._lock:
-            self.check_destination(identity, overwrite=overwrite, kind=kind)
+            again = operation is not None and (self._record(identity) or {}).get("operation") == operation
+            self.check_destination(identity, overwrite=overwrite or again, kind=kind)
             place.parent.mkdir(parents=True, exist_ok=True)
             if place.exists():
-                # Out of sight first: nobody must read an asset of which half is gone.
-                old = draft.with_name(f"{draft.name}.replaced")
+                # Out of sight first, and beside its place, where the next process finds it if this one is killed.
+                old = place.with_name(f".{place.name}{REPLACED}")
                 place.rename(old)
                 draft.rename(place)
                 shutil.rmtree(old)
@@ -268,7 +299,12 @@ def _known(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_safe(part: str) -> bool:
-    ordinary = part not in ("", ".", "..", RECORD, _POLICY) and ":" not in part and len(part.encode()) <= MAX_NAME
+    ordinary = (
+        not part.startswith(".")
+        and part not in ("", RECORD, _POLICY)
+        and ":" not in part
+        and len(part.encode()) <= MAX_NAME
+    )
     return ordinary and part.isprintable()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from rasterio.windows import Window
 
 from airflow_ee.emulator.catalog.assets import AssetBand, ImageAsset, Kind
 from airflow_ee.emulator.catalog.files import FileBand, file_bands
+from airflow_ee.emulator.durable import write_whole
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.pixels.crs import WGS84
 from airflow_ee.emulator.pixels.grid import Grid
@@ -154,9 +154,7 @@ def _storable(name: str, value: Any) -> Any:
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write a record whole or not at all."""
-    draft = path.with_suffix(".writing")
-    draft.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    os.replace(draft, path)
+    write_whole(path, json.dumps(record, indent=1))
 
 
 def read_image(identity: str, record: Mapping[str, Any], folder: Path) -> ImageAsset:

@@ -6,6 +6,8 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +20,8 @@ from airflow_ee.emulator.functions import registry
 from airflow_ee.emulator.http.app import guarded
 from airflow_ee.emulator.session import Session
 from airflow_ee.emulator.values.dates import EPOCH
+
+WATCH_SECONDS = 0.5
 
 
 class Worker:
@@ -52,10 +56,18 @@ def main() -> int:
     first = channel.read(sys.stdin.buffer)
     if first is None:
         return 0
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     worker = Worker(CatalogRecipe.of_json(first.content))
     while (message := channel.read(sys.stdin.buffer)) is not None:
         channel.write(output, *worker.answer(message.content))
     return 0
+
+
+def _end_with(parent: int) -> None:
+    """End in the middle of a job when the server was killed: nobody waits for it."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_SECONDS)
+    os._exit(0)
 
 
 if __name__ == "__main__":

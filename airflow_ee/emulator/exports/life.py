@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal, TypeVar
 
+from airflow_ee.emulator import deadline
 from airflow_ee.emulator.clock import Clock
 from airflow_ee.emulator.errors import EmulatorError, invalid
 from airflow_ee.emulator.exports.operation import Operation
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 0.03
 """How often the clock is looked at while anything is under way."""
+
+RETRY_SECONDS = 0.5
+"""How long to wait where the state of operations could not be saved."""
 
 STUCK_PROGRESS = 0.737
 COMPUTED_PROGRESS = 0.8
@@ -103,6 +107,7 @@ class OperationLife:
         self._wake = threading.Event()
         self._ended = threading.Condition()
         self._stopping = False
+        self._stopped = threading.Event()
         self._jobs: dict[str, _Job] = {}
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="emulator-export")
         self._thread = threading.Thread(target=self._run, name="emulator-operations", daemon=True)
@@ -133,6 +138,7 @@ class OperationLife:
             self._ended.notify_all()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
+        self._stopped.set()
         for job in list(self._jobs.values()):
             job.stopped = True
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -152,7 +158,7 @@ class OperationLife:
             self._check_queue(project)
             now = timestamp(self._clock.now())
             operation = Operation(
-                name=f"projects/{project}/operations/{self._new_id()}",
+                name=self._new_name(project),
                 method=method,
                 body=dict(body),
                 marker=marker,
@@ -178,8 +184,12 @@ class OperationLife:
             text = f"There are too many tasks already in the queue ({queued}). Please wait for some to complete."
             raise invalid(text)
 
-    def _new_id(self) -> str:
-        return "".join(self._random.choice(_ALPHABET) for _ in range(24))
+    def _new_name(self, project: str) -> str:
+        """A name that no operation has: the same seed draws the same ids again after a restart."""
+        while True:
+            name = f"projects/{project}/operations/{''.join(self._random.choice(_ALPHABET) for _ in range(24))}"
+            if not self._store.has(name):
+                return name
 
     def get(self, name: str) -> Operation:
         """An operation as it is now."""
@@ -227,9 +237,15 @@ class OperationLife:
     def _run(self) -> None:
         while not self._stopping:
             self._wake.clear()  # before looking, so that nothing that comes after the look is missed
-            with self._lock:
-                active = self._look(self._clock.now())
-            self._wake.wait(TICK_SECONDS if active else None)
+            pause = TICK_SECONDS
+            try:
+                with self._lock:
+                    active = self._look(self._clock.now())
+            except Exception:
+                # A full disk, say: operations stay as their files have them, and go on when there is room again.
+                logger.exception("Operations cannot be moved on; trying again in %g s", RETRY_SECONDS)
+                active, pause = True, RETRY_SECONDS
+            self._wake.wait(pause if active else None)
 
     def _look(self, now: datetime) -> bool:
         """Move everything on; tells whether there is anything left to look at."""
@@ -287,7 +303,8 @@ class OperationLife:
 
         def compute() -> Product | None:
             begun.wait()
-            return self._compute(operation, job)
+            with deadline.unless(self._stopped):
+                return self._compute(operation, job)
 
         job = _Job(self._submitted(compute))
         begun.set()
@@ -325,22 +342,24 @@ class OperationLife:
         product = job.computing.result()
         assert product is not None
         uris = tuple(job.delivering.result())
-        self._forget(operation)
+        self._remove_drafts(operation)
         seconds = product.eecu_seconds
         self._put(operation, state="SUCCEEDED", ended=timestamp(now), uris=uris, eecu_seconds=seconds, progress=1.0)
+        self._jobs.pop(operation.name, None)
 
     def _fail(self, operation: Operation, job: _Job, now: datetime) -> None:
         problem = job.latest.exception()
         if isinstance(problem, _Stopped):
             return
-        self._forget(operation)
+        self._remove_drafts(operation)
         if not isinstance(problem, EmulatorError):
             logger.error("Operation %s failed inside", operation.name, exc_info=problem)
             problem = EmulatorError("INTERNAL", f"Internal error: {type(problem).__name__}: {problem}")
         self._put(operation, state="FAILED", ended=timestamp(now), error=problem.status())
-
-    def _forget(self, operation: Operation) -> None:
         self._jobs.pop(operation.name, None)
+
+    def _remove_drafts(self, operation: Operation) -> None:
+        """Before the end is saved, which may need their room. What was done is remembered until then."""
         shutil.rmtree(self._folder(operation), ignore_errors=True)
 
     def _step_cancelling(self, operation: Operation, now: datetime) -> None:
@@ -353,9 +372,10 @@ class OperationLife:
             # Too late: what is in its place is not taken away again.
             self._succeed(operation, job, now)
             return
-        self._forget(operation)
+        self._remove_drafts(operation)
         error = EmulatorError("CANCELLED", "Cancelled.").status()
         self._put(operation, state="CANCELLED", ended=timestamp(now), error=error)
+        self._jobs.pop(operation.name, None)
 
 
 def _was_delivered(job: _Job) -> bool:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import threading
 from collections import defaultdict
 from pathlib import Path
 from typing import Protocol
 
+from airflow_ee.emulator.durable import write_whole
 from airflow_ee.emulator.errors import EmulatorError
 from airflow_ee.emulator.exports.operation import Operation
 
@@ -21,6 +21,9 @@ class OperationStore(Protocol):
 
     def get(self, name: str) -> Operation:
         """The operation of that name."""
+
+    def has(self, name: str) -> bool:
+        """Whether there is one of that name."""
 
     def all(self) -> list[Operation]:
         """Every operation, oldest first."""
@@ -52,7 +55,7 @@ class FileOperationStore:
         self._by_project: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._by_request: dict[tuple[str, str], str] = {}
         self._counts: defaultdict[tuple[str, str], int] = defaultdict(int)
-        found = [Operation.from_record(json.loads(path.read_text("utf-8"))) for path in folder.glob("*.json")]
+        found = [_read(path) for path in folder.glob("*.json")]
         for operation in sorted(found, key=lambda each: (each.created, each.name)):
             self._index(operation)
 
@@ -81,9 +84,7 @@ class FileOperationStore:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(operation.name)
         with self._lock:
-            draft = path.with_suffix(".writing")
-            draft.write_text(json.dumps(operation.to_record()), encoding="utf-8")
-            os.replace(draft, path)
+            write_whole(path, json.dumps(operation.to_record()))
             self._index(operation)
 
     def get(self, name: str) -> Operation:
@@ -93,6 +94,11 @@ class FileOperationStore:
         if found is None:
             raise EmulatorError("NOT_FOUND", f'Operation "{name.rsplit("/", 1)[-1]}" not found.')
         return found
+
+    def has(self, name: str) -> bool:
+        """Whether there is one of that name."""
+        with self._lock:
+            return name in self._operations
 
     def all(self) -> list[Operation]:
         """Every operation, oldest first."""
@@ -130,3 +136,10 @@ class FileOperationStore:
             if self._by_request.get((operation.project, operation.request_id)) == name:
                 del self._by_request[operation.project, operation.request_id]
             self._path(name).unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Operation:
+    try:
+        return Operation.from_record(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError, KeyError, AttributeError) as problem:
+        raise ValueError(f"{path} holds no operation ({problem}): remove it, or take another root") from problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -145,7 +146,10 @@ class ExportWork:
         place = product.place
         if isinstance(place, AssetPlace):
             identity = asset_id(place.name)
-            self._assets.adopt(product.drafts[0].path, identity, overwrite=place.overwrite, kind=product.asset_type)
+            folder = product.drafts[0].path
+            self._assets.adopt(
+                folder, identity, overwrite=place.overwrite, kind=product.asset_type, operation=folder.parent.name
+            )
             return [f"https://code.earthengine.google.com/?asset={asset_name(identity)}"]
         for number, draft in enumerate(product.drafts):
             progress(number / len(product.drafts))
@@ -175,6 +179,9 @@ def _asset_draft(folder: Path, write: Callable[[Path], None]) -> Draft:
     draft = folder / "asset"
     draft.mkdir()
     write(draft)
+    record = json.loads((draft / RECORD).read_text("utf-8"))
+    # The drafts' folder is the operation's: its next attempt knows by this what the one before has delivered.
+    write_json(draft / RECORD, {**record, "operation": folder.name})
     return Draft(draft, "", "")
 
 

@@ -11,7 +11,7 @@ from airflow_ee.emulator.functions.promote import Algorithm, as_dictionary, as_g
 from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.geometry import Geometry
 from airflow_ee.emulator.values.image import Image, constant_band
-from airflow_ee.emulator.values.patterns import compiled
+from airflow_ee.emulator.values.patterns import fully
 
 
 @registry.implements("Dictionary")
@@ -95,7 +95,7 @@ def _selected(function: str, keys: list[str], selectors: list[Any], ignore_missi
     """The keys that texts or regular expressions name, in the order of these."""
     chosen: dict[str, None] = {}
     for selector in map(as_text, selectors):
-        found = [selector] if selector in keys else [key for key in sorted(keys) if compiled(selector).fullmatch(key)]
+        found = [selector] if selector in keys else [key for key in sorted(keys) if fully(selector, key)]
         if not found and not ignore_missing:
             raise invalid(f"{function}: Dictionary does not contain key: '{selector}'.")
         chosen |= dict.fromkeys(found)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from airflow_ee.emulator import deadline
+from airflow_ee.emulator.deadline import Budget
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.promote import as_geometry, as_list, cannot, kind_of, registry
 from airflow_ee.emulator.functions.strings import text_of
+from airflow_ee.emulator.memory import MAX_ITEMS, check_text
 from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.equality import position, same
 from airflow_ee.emulator.values.geometry import Geometry
@@ -157,7 +160,13 @@ def last_index_of_sublist(list: Items, target: Items) -> int:
 
 
 def _runs(items: Items, target: Items) -> Items:
-    return [at for at in range(len(items) - len(target) + 1) if same(items[at : at + len(target)], target)]
+    starts = [at for at in range(len(items) - len(target) + 1) if not target or same(items[at], target[0])]
+    return [at for at in starts if _begins(items, at, target)]
+
+
+def _begins(items: Items, at: int, target: Items) -> bool:
+    deadline.check()
+    return all(same(items[at + number], each) for number, each in enumerate(target))
 
 
 @registry.implements("List.remove")
@@ -212,13 +221,16 @@ def unzip(list: Items) -> Items:
 def flatten(list: Items) -> Items:
     """The items of lists of lists, however deep, found with a stack."""
     flat: Items = []
+    budget = Budget(MAX_ITEMS, "User memory limit exceeded.")
     stack = [iter(list)]
     while stack:
         for each in stack[-1]:
             if isinstance(each, Sequence) and not isinstance(each, str):
+                budget.spend()
                 stack.append(iter(each))
                 break
             flat.append(each)
+            budget.spend()
         else:
             stack.pop()
     return flat
@@ -227,7 +239,9 @@ def flatten(list: Items) -> Items:
 @registry.implements("List.join")
 def join(list: Items, separator: str = "") -> str:
     """The texts of the items with another between them."""
-    return separator.join(text_of(each, "List.join") for each in list)
+    texts = [text_of(each, "List.join") for each in list]
+    check_text(sum(map(len, texts)) + len(separator) * len(texts))
+    return separator.join(texts)
 
 
 @registry.implements("List.length", "List.size")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.promote import kind_of, registry
+from airflow_ee.emulator.memory import check_text
 from airflow_ee.emulator.values.numbers import java_text
-from airflow_ee.emulator.values.patterns import compiled
+from airflow_ee.emulator.values.patterns import check_effort, compiled
 
 _SPACES = "".join(map(chr, range(33)))
 
@@ -43,6 +45,7 @@ def make_string(input: Any) -> str:
 @registry.implements("String.cat")
 def cat(string1: str, string2: str) -> str:
     """One after the other."""
+    check_text(len(string1) + len(string2))
     return string1 + string2
 
 
@@ -117,18 +120,19 @@ def _pattern(function: str, regex: str, flags: str, known: str) -> re.Pattern[st
     return compiled(regex, ignore_case="i" in flags)
 
 
-def _matches(function: str, pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
-    found = list(pattern.finditer(text))
-    if any(each[0] == "" for each in found):
-        # RE2 and Python disagree on where an empty match may follow another.
-        raise invalid(f"{function}: repeated matches of nothing by '{pattern.pattern}' are not emulated.")
-    return found
+def _matches(function: str, pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    for found in pattern.finditer(text):
+        if found[0] == "":
+            # RE2 and Python disagree on where an empty match may follow another.
+            raise invalid(f"{function}: repeated matches of nothing by '{pattern.pattern}' are not emulated.")
+        yield found
 
 
 @registry.implements("String.match")
 def match(input: str, regex: str, flags: str = "") -> list[str]:
     """The first match with its groups, or with ``g`` every match."""
     pattern = _pattern("String.match", regex, flags, "gi")
+    check_effort(pattern, input)
     if "g" in flags:
         return [found[0] for found in _matches("String.match", pattern, input)]
     found = pattern.search(input)
@@ -144,10 +148,15 @@ def replace(input: str, regex: str, replacement: str, flags: str = "") -> str:
     """The first match replaced, or with ``g`` every match."""
     pattern = _pattern("String.replace", regex, flags, "gi")
     template = _template(replacement, pattern)
-    if "g" not in flags:
-        return pattern.sub(template, input, count=1)
-    _matches("String.replace", pattern, input)
-    return pattern.sub(template, input)
+    check_effort(pattern, input)
+    found = _matches("String.replace", pattern, input) if "g" in flags else pattern.finditer(input)
+    parts, at, letters = [], 0, 0
+    for each in found if "g" in flags else islice(found, 1):
+        parts += [input[at : each.start()], template(each)]
+        letters += len(parts[-1])
+        check_text(letters)
+        at = each.end()
+    return "".join([*parts, input[at:]])
 
 
 def _template(replacement: str, pattern: re.Pattern[str]) -> Callable[[re.Match[str]], str]:
@@ -181,6 +190,7 @@ def split(string: str, regex: str, flags: str = "") -> list[str]:
         raise invalid("String.split: the parts of an empty text are not emulated.")
     if regex == "":
         return list(string)
+    check_effort(pattern, string)
     parts, at = [], 0
     for found in _matches("String.split", pattern, string):
         parts.append(string[at : found.start()])

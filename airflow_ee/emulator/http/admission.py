@@ -13,6 +13,7 @@ from airflow_ee.emulator.limits import too_many_requests
 Host = Literal["standard", "high-volume"]
 
 WINDOW_SECONDS = 1.0
+SWEEP_SECONDS = 60.0
 
 
 class Admission:
@@ -33,6 +34,7 @@ class Admission:
         self._most = max_concurrent_requests
         self._rate = requests_per_second
         self._monotonic = monotonic
+        self._next_sweep = 0.0
         self._open: Counter[tuple[str, Host]] = Counter()
         self._starts: dict[str, deque[float]] = {}
 
@@ -56,9 +58,18 @@ class Admission:
         if self._rate is None:
             return
         now = self._monotonic()
+        self._sweep(now)
         starts = self._starts.setdefault(project, deque())
         while starts and starts[0] <= now - WINDOW_SECONDS:
             starts.popleft()
         if len(starts) >= self._rate:
             raise too_many_requests()
         starts.append(now)
+
+    def _sweep(self, now: float) -> None:
+        """Forget the projects that have not asked for a while."""
+        if now < self._next_sweep:
+            return
+        self._next_sweep = now + SWEEP_SECONDS
+        recent = {project: starts for project, starts in self._starts.items() if starts[-1] > now - WINDOW_SECONDS}
+        self._starts = recent

@@ -25,7 +25,7 @@ from airflow_ee.emulator.http.answers import MARKER, Link, Throttled, answer_res
 from airflow_ee.emulator.http.control import Control
 from airflow_ee.emulator.http.credentials import Credentials
 from airflow_ee.emulator.http.faults import Fault
-from airflow_ee.emulator.http.journal import Journal, RecordedRequest, readable
+from airflow_ee.emulator.http.journal import Journal, RecordedRequest, kept
 from airflow_ee.emulator.http.plan import Chance, FaultPlan
 from airflow_ee.emulator.http.spoil import BEFORE, spoiled
 from airflow_ee.emulator.limits import check_payload
@@ -152,7 +152,7 @@ class Application:
         query = dict(request.query_params)
         size = max(len(body), _declared_size(request))
         path = request.scope["path"]
-        self.journal.add(RecordedRequest(method, request.method, path, query, headers, size, readable(body)))
+        self.journal.add(RecordedRequest(method, request.method, path, query, headers, size, kept(body)))
 
     async def _work(
         self, method: reference.Method, parameters: dict[str, str], query: dict[str, str], body: bytes
@@ -165,12 +165,16 @@ class Application:
         checked = reference.check(method.request, content) if method.request else {}
         call = Call(method.name, parameters, query, checked, self.faults.size_rules(method.name))
         loop = asyncio.get_running_loop()
+
+        def respond() -> Response:
+            # Large JSON takes seconds to write: on this thread it holds up nobody else.
+            return answer_response(guarded(handler, call), query)
+
         try:
-            answer = await loop.run_in_executor(self._pool, guarded, handler, call)
+            return await loop.run_in_executor(self._pool, respond)
         except SizeRefusal as refusal:
             self.faults.note_size(method.name, refusal.message)
             raise
-        return answer_response(answer, query)
 
     async def _instead(self, fault: Fault, request: Request, project: str) -> Response | None:
         """Apply a fault that comes in the place of the work."""

@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 LENGTH = 10_000
+KEPT_BYTES = 64 * 2**20
+"""Beyond it the bodies and headers of the oldest requests are forgotten; which methods were called is not."""
+
 _KEPT_BODY_BYTES = 65_536
+_OVERHEAD = 2_000
+"""Bytes that a request takes beside its texts, about."""
+
 _SECRET = ("key", "$key", "access_token", "oauth_token", "authorization", "x-goog-api-key", "cookie")
 
 
@@ -26,8 +32,19 @@ class RecordedRequest:
     """Names in lower case. Credentials are among them, for tests of clients; they are shown nowhere."""
     size: int
     """Bytes of the body."""
-    body: Any
-    """The JSON body; None for none, or one too long to keep."""
+    content: bytes = field(repr=False)
+    """The body as it came; nothing where it was too long to keep."""
+
+    @property
+    def body(self) -> Any:
+        """The JSON body; None for none, for one that is no JSON, or for one too long to keep."""
+        return readable(self.content)
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory, about."""
+        texts = (*self.query.items(), *self.headers.items())
+        return _OVERHEAD + len(self.content) + len(self.path) + sum(len(key) + len(value) for key, value in texts)
 
     def as_json(self) -> dict[str, Any]:
         """All of it but credentials."""
@@ -42,19 +59,28 @@ class RecordedRequest:
 class Journal:
     """Requests in the order of their arrival."""
 
-    def __init__(self) -> None:
-        self._requests: deque[RecordedRequest] = deque(maxlen=LENGTH)
+    def __init__(self, kept_bytes: int = KEPT_BYTES) -> None:
+        self._calls: deque[str] = deque(maxlen=LENGTH)
+        self._requests: deque[RecordedRequest] = deque()
+        self._bytes = 0
+        self._most = kept_bytes
         self._lock = threading.Lock()
 
     def add(self, request: RecordedRequest) -> None:
         """Remember a request."""
         with self._lock:
+            self._calls.append(request.method)
             self._requests.append(request)
+            self._bytes += request.weight
+            while len(self._requests) > LENGTH or (self._bytes > self._most and len(self._requests) > 1):
+                self._bytes -= self._requests.popleft().weight
 
     def clear(self) -> None:
         """Forget the requests so far."""
         with self._lock:
+            self._calls.clear()
             self._requests.clear()
+            self._bytes = 0
 
     def as_json(self) -> dict[str, Any]:
         """The requests, without what gives access."""
@@ -69,14 +95,18 @@ class Journal:
     @property
     def calls(self) -> list[str]:
         """The names of the methods called so far."""
-        return [request.method for request in self.requests]
+        with self._lock:
+            return list(self._calls)
+
+
+def kept(body: bytes) -> bytes:
+    """A body where it is short enough to keep."""
+    return body if len(body) <= _KEPT_BODY_BYTES else b""
 
 
 def readable(body: bytes) -> Any:
-    """A body as JSON where it is short and is JSON."""
-    if not body or len(body) > _KEPT_BODY_BYTES:
-        return None
+    """A body as JSON where it is JSON."""
     try:
-        return json.loads(body)
-    except ValueError:
+        return json.loads(body) if body else None
+    except (ValueError, RecursionError):
         return None

@@ -144,7 +144,7 @@ def _bind(host: str, port: int) -> socket.socket:
     try:
         bound.bind((host, port))
         bound.listen(512)
-    except OSError:
+    except (OSError, OverflowError) as problem:
         bound.close()
-        raise
+        raise OSError(f"cannot listen on {host} port {port}: {problem}") from problem
     return bound

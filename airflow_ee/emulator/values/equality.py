@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_ee.emulator import deadline
+
 
 def same(one: Any, two: Any) -> bool:
     """Whether two values are equal: numbers by value whatever their kind, truth values only to each other.
@@ -23,6 +25,7 @@ def same(one: Any, two: Any) -> bool:
 
 def position(items: list[Any], element: Any) -> int:
     """Where an element is first in a list, or -1."""
+    deadline.check()  # some ask this for each of a million items
     return next((index for index, each in enumerate(items) if same(each, element)), -1)
 
 
