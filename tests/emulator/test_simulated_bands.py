@@ -4,6 +4,7 @@ import pytest
 
 from .simulation import COLLECTIONS, LANDSAT_8, LANDSAT_9, MODIS, PROBABILITY, SCORE, SURFACE, TOP, image
 
+LANDSAT_8_TOP, LANDSAT_9_TOP = "LANDSAT/LC08/C02/T1_TOA", "LANDSAT/LC09/C02/T1_TOA"
 OLDER_MODIS = "MODIS/006/MOD13Q1"
 S2_NAME = "20210109T185751_20210109T185931_T10SEG"
 EXAMPLES = {
@@ -17,6 +18,8 @@ EXAMPLES = {
     SCORE: S2_NAME,
     LANDSAT_8: "LC08_044034_20140318",
     LANDSAT_9: "LC09_044034_20220111",
+    LANDSAT_8_TOP: "LC08_044034_20140318",
+    LANDSAT_9_TOP: "LC09_044034_20220111",
 }
 WHOLE = {
     "uint8": (0, 255),
@@ -42,6 +45,12 @@ LANDSAT = [
     "QA_PIXEL 30 uint16 MODE",
     "QA_RADSAT 30 uint16 MODE",
 ]
+LANDSAT_TOP = [
+    *(f"B{number} {15 if number == 8 else 30} float MEAN" for number in range(1, 12)),
+    "QA_PIXEL 30 uint16 MODE",
+    "QA_RADSAT 30 uint16 MODE",
+    *(f"{name} 30 int16 MEAN" for name in ("SAA", "SZA", "VAA", "VZA")),
+]
 DOCUMENTED = {
     MODIS: [
         "NDVI 232 int16 MEAN", "EVI 232 int16 MEAN", "DetailedQA 232 uint16 MODE", "sur_refl_b01 232 int16 MEAN",
@@ -59,6 +68,8 @@ DOCUMENTED = {
     SCORE: ["cs 10 float MEAN", "cs_cdf 10 float MEAN"],
     LANDSAT_8: LANDSAT,
     LANDSAT_9: LANDSAT,
+    LANDSAT_8_TOP: LANDSAT_TOP,
+    LANDSAT_9_TOP: LANDSAT_TOP,
 }  # fmt: skip
 SAME_BANDS = {OLDER_MODIS: MODIS, "COPERNICUS/S2_SR": SURFACE, "COPERNICUS/S2": TOP}
 DOCUMENTED |= {name: DOCUMENTED[other] for name, other in SAME_BANDS.items()}

@@ -1,19 +1,19 @@
-"""The simulated LANDSAT/LC08/C02/T1_L2 and LANDSAT/LC09/C02/T1_L2."""
+"""The simulated Landsat 8 and 9: surface reflectance and temperature, and what is seen at the top of the atmosphere."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any
 
-from airflow_ee.emulator.catalog import landsat_bands
+from airflow_ee.emulator.catalog import landsat_bands, landsat_top
 from airflow_ee.emulator.catalog.assets import AssetBand, ImageAsset, Kind
 from airflow_ee.emulator.catalog.deferred import Deferred
 from airflow_ee.emulator.catalog.landsat_bands import BandKind, DistanceNode
-from airflow_ee.emulator.catalog.landsat_properties import LATENCY, scene_properties
+from airflow_ee.emulator.catalog.landsat_properties import LATENCY, scene_properties, top_properties
 from airflow_ee.emulator.catalog.listing import Listing, collection_json, interval
 from airflow_ee.emulator.catalog.places import green_node, place_node, sky_node, track_node
 from airflow_ee.emulator.catalog.scenes import SceneBand, Swath, whole_hour
@@ -46,11 +46,20 @@ class Product:
     prefix: str
     satellite: Satellite
     first_day: date
+    bands: Callable[[Scene], Sequence[BandKind]]
+    properties: Callable[[Scene], dict[str, Any]]
 
 
+def _surface_bands(scene: Scene) -> Sequence[BandKind]:
+    return landsat_bands.bands(scene.day.timetuple().tm_yday)
+
+
+_FIRST_8, _FIRST_9 = date(2013, 3, 18), date(2021, 10, 31)
 PRODUCTS = (
-    Product("LANDSAT/LC08/C02/T1_L2", "LC08", LANDSAT_8, date(2013, 3, 18)),
-    Product("LANDSAT/LC09/C02/T1_L2", "LC09", LANDSAT_9, date(2021, 10, 31)),
+    Product("LANDSAT/LC08/C02/T1_L2", "LC08", LANDSAT_8, _FIRST_8, _surface_bands, scene_properties),
+    Product("LANDSAT/LC09/C02/T1_L2", "LC09", LANDSAT_9, _FIRST_9, _surface_bands, scene_properties),
+    Product("LANDSAT/LC08/C02/T1_TOA", "LC08", LANDSAT_8, _FIRST_8, landsat_top.bands, top_properties),
+    Product("LANDSAT/LC09/C02/T1_TOA", "LC09", LANDSAT_9, _FIRST_9, landsat_top.bands, top_properties),
 )
 
 
@@ -99,10 +108,10 @@ class SimulatedLandsat:
         return ImageAsset(
             id=f"{self.id}/{self._product.prefix}_{scene.name}",
             kind=self.kind,
-            bands=_bands(scene),
+            bands=_bands(self._product.bands(scene), scene),
             updated=published(scene),
             start=scene.sensed,
-            properties=Deferred(partial(scene_properties, scene)),
+            properties=Deferred(partial(self._product.properties, scene)),
             footprint=scene.frame.footprint(),
             size_bytes=_SIZE_BYTES,
         )
@@ -117,20 +126,33 @@ def published(scene: Scene) -> datetime:
     return whole_hour(scene.sensed + LATENCY)
 
 
-def _bands(scene: Scene) -> tuple[AssetBand, ...]:
-    window, day = scene.frame.window(), scene.day
+def _bands(kinds: Sequence[BandKind], scene: Scene) -> tuple[AssetBand, ...]:
+    """The bands, those of one size with the same nodes behind them."""
+    looks = {size: _look(scene, size) for size in {kind.size for kind in kinds}}
+    return tuple(_band(kind, scene, looks[kind.size]) for kind in kinds)
+
+
+Look = tuple[Grid, dict[str, Node]]
+
+
+def _look(scene: Scene, size: int) -> Look:
+    window, day = scene.frame.window(size), scene.day
     lattice, day_of_year = window.projection, day.timetuple().tm_yday
     nodes: dict[str, Node] = {
         "green": green_node(lattice, day_of_year),
         "sky": sky_node(lattice, day),
         "place": place_node(lattice),
         "distance": DistanceNode(lattice, day),
+        "track": track_node(lattice, ORBIT, scene.frame.node_longitude),
     }
-    swath = Swath(track_node(lattice, ORBIT, scene.frame.node_longitude), REACH, scene.frame.limits)
-    own = Grid(Projection(lattice.crs, window.transform), row=0, col=0, height=window.height, width=window.width)
+    return window, nodes
 
-    def band(kind: BandKind) -> AssetBand:
-        node = SceneBand(window, kind.type, swath, tuple(nodes[need] for need in kind.needs), kind.shade)
-        return AssetBand(kind.name, kind.type, own, node, kind.policy)
 
-    return tuple(band(kind) for kind in landsat_bands.bands(day_of_year))
+def _band(kind: BandKind, scene: Scene, look: Look) -> AssetBand:
+    window, nodes = look
+    swath = Swath(nodes["track"], REACH, scene.frame.limits)
+    own = Grid(
+        Projection(window.projection.crs, window.transform), row=0, col=0, height=window.height, width=window.width
+    )
+    node = SceneBand(window, kind.type, swath, tuple(nodes[need] for need in kind.needs), kind.shade)
+    return AssetBand(kind.name, kind.type, own, node, kind.policy)

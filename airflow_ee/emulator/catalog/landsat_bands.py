@@ -34,6 +34,8 @@ class BandKind:
     shade: Callable[..., Layer]
     needs: tuple[str, ...] = ("green", "sky")
     policy: str = "MEAN"
+    size: int = 30
+    """Side of a pixel in metres."""
 
 
 def pixel_quality(green: Layer, sky: Layer) -> Layer:
@@ -81,7 +83,8 @@ def _radiance(day_of_year: int, green: Layer, sky: Layer, place: Layer) -> Layer
     return 9500 + 145 * (kelvin(day_of_year, green, sky, place) - 300)
 
 
-def _nothing() -> Layer:
+def nothing() -> Layer:
+    """Zeros."""
     return np.zeros(())
 
 
@@ -110,7 +113,7 @@ def _bands(day_of_year: int) -> tuple[BandKind, ...]:
         BandKind("ST_TRAD", _INT16, partial(_radiance, day_of_year), everything),
         BandKind("ST_URAD", _INT16, lambda sky: 900 + 3000 * sky[0], ("sky",)),
         BandKind("QA_PIXEL", _UINT16, pixel_quality, policy="MODE"),
-        BandKind("QA_RADSAT", _UINT16, _nothing, (), "MODE"),
+        BandKind("QA_RADSAT", _UINT16, nothing, (), "MODE"),
     )
 
 

@@ -24,6 +24,26 @@ def scene_properties(scene: Scene) -> dict[str, Any]:
     return {**_identity(scene), **_clouds(scene), **_geometry(scene), **_SOURCES}
 
 
+def top_properties(scene: Scene) -> dict[str, Any]:
+    """Of a scene at the top of the atmosphere; the factors of radiances are left out."""
+    everything = scene_properties(scene)
+    shown = {name: value for name, value in everything.items() if not name.startswith(_LEVEL_2)}
+    fine, coarse = scene.frame.window(15), scene.frame.window()
+    return {
+        **shown,
+        "LANDSAT_PRODUCT_ID": everything["L1_LANDSAT_PRODUCT_ID"],
+        "GRID_CELL_SIZE_PANCHROMATIC": 15,
+        "GRID_CELL_SIZE_REFLECTIVE": 30,
+        "GRID_CELL_SIZE_THERMAL": 30,
+        "PANCHROMATIC_LINES": fine.height,
+        "PANCHROMATIC_SAMPLES": fine.width,
+        "THERMAL_LINES": coarse.height,
+        "THERMAL_SAMPLES": coarse.width,
+        **_SCALES,
+        **_THERMAL[scene.satellite.number],
+    }
+
+
 def _identity(scene: Scene) -> dict[str, Any]:
     made = whole_hour(scene.sensed + LATENCY)
     prefix, dates = f"LC{scene.satellite.number:02d}", f"{scene.name}_{made:%Y%m%d}_02_T1"
@@ -110,3 +130,21 @@ _SOURCES = {
     "TEMPERATURE_MULT_BAND_ST_B10": 0.00341802,
     "TEMPERATURE_ADD_BAND_ST_B10": 149.0,
 }
+_LEVEL_2 = ("L1_", "PROCESSING_LEVEL", "ALGORITHM_", "TEMPERATURE_", "REFLECTANCE_", "DATA_SOURCE_")
+_SCALES = {
+    "DATA_SOURCE_ELEVATION": "GLS2000",
+    "MAP_PROJECTION": "UTM",
+    "DATUM": "WGS84",
+    "ELLIPSOID": "WGS84",
+    "ORIENTATION": "NORTH_UP",
+    "RESAMPLING_OPTION": "CUBIC_CONVOLUTION",
+    **{f"REFLECTANCE_MULT_BAND_{number}": 2e-05 for number in range(1, 10)},
+    **{f"REFLECTANCE_ADD_BAND_{number}": -0.1 for number in range(1, 10)},
+    **{f"SATURATION_BAND_{number}": "N" for number in range(1, 10)},
+}
+_CONSTANTS = ("K1_CONSTANT_BAND_10", "K2_CONSTANT_BAND_10", "K1_CONSTANT_BAND_11", "K2_CONSTANT_BAND_11")
+_THERMAL = {
+    8: dict(zip(_CONSTANTS, (774.8853, 1321.0789, 480.8883, 1201.1442), strict=True)),
+    9: dict(zip(_CONSTANTS, (799.0284, 1329.2405, 475.6581, 1198.3494), strict=True)),
+}
+"""From radiance to brightness temperature, by satellite."""

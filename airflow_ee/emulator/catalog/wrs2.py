@@ -93,9 +93,16 @@ class Frame:
         longitude, latitude = ORBIT.place(self.node_longitude, np.array(self.along), np.array(0.0))
         return float(longitude), float(latitude)
 
-    def window(self) -> Grid:
-        """The scene's pixels as a part of its zone's lattice: centres on whole multiples of 30 m."""
-        return _window(self)
+    def window(self, size: float = PIXEL) -> Grid:
+        """The scene's pixels as a part of its zone's lattice: centres on whole multiples of their size, which divides 30 m."""
+        coarse = _window(self)
+        if size == PIXEL:
+            return coarse
+        parts, half = int(PIXEL // size), size / 2
+        lattice = Projection(coarse.projection.crs, (size, 0.0, -half, 0.0, -size, half))
+        # From the centre of the first pixel of 30 m to that of the last one.
+        height, width = ((count - 1) * parts + 1 for count in (coarse.height, coarse.width))
+        return Grid(lattice, row=coarse.row * parts, col=coarse.col * parts, height=height, width=width)
 
     def footprint(self) -> Geometry:
         """The scene's outline."""
