@@ -260,7 +260,9 @@ for collection in simulated(ManualClock(datetime(2024, 6, 1, tzinfo=UTC))):
 
 def test_another_process_computes_the_same():
     names = {identity: an_image(identity).index for identity in (MODIS, SURFACE, LANDSAT_8, LANDSAT_9)}
-    names |= dict.fromkeys((TOP, PROBABILITY, SCORE), names[SURFACE])
+    names["MODIS/006/MOD13Q1"] = names[MODIS]
+    names |= {each.replace("_L2", "_TOA"): names[each] for each in (LANDSAT_8, LANDSAT_9)}
+    names |= dict.fromkeys((TOP, PROBABILITY, SCORE, "COPERNICUS/S2", "COPERNICUS/S2_SR"), names[SURFACE])
     runs = [
         subprocess.run(
             [sys.executable, "-c", f"NAMES = {names!r}\n{PROGRAM}"],
