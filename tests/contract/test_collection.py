@@ -216,10 +216,27 @@ def test_columns_make_features(evaluate):
     assert [feature["properties"] for feature in found["features"]] == [{"name": "a", "n": 1}, {"name": "b", "n": 2}]
 
 
+def test_collections_inside_of_other_values_show_no_elements(evaluate):
+    woods = {"type": "FeatureCollection", "columns": {"age": "Integer", "system:index": "String"}}
+    feature = "{'type': 'Feature'"
+
+    def wood(ee):
+        return ee.FeatureCollection([ee.Feature(None, {"age": 80})])
+
+    assert evaluate(lambda ee: ee.Dictionary({"wood": wood(ee)})) == {"wood": woods}
+    assert evaluate(lambda ee: ee.List([wood(ee), 2])) == [woods, 2]
+    (inner,) = evaluate(lambda ee: ee.FeatureCollection([wood(ee)]))["features"]
+    assert "features" not in inner
+    assert feature not in str(evaluate(lambda ee: ee.Feature(None, {"wood": wood(ee)}))["properties"])
+    assert evaluate(lambda ee: ee.List([ee.ImageCollection([])])) == [{"type": "ImageCollection", "bands": []}]
+    assert len(evaluate(lambda ee: wood(ee))["features"]) == 1
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda ee: trees(ee).map(lambda each: ee.Algorithms.If(0, each, None)), "must not return null"),
+        (lambda ee: trees(ee).map(lambda each: each.get("kind")), "must return a Feature or Image"),
         (lambda ee: trees(ee).remap(["oak"], [1, 2], "kind"), "same size"),
         (lambda ee: trees(ee).flatten(), "must be a collection"),
         (

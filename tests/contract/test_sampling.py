@@ -33,7 +33,9 @@ def test_every_pixel_once_row_by_row(evaluate):
     found = evaluate(lambda ee: image(ee).sample(box(ee), geometries=True))
     assert properties(found) == [{"col": n % 4, "row": n // 4} for n in range(1, 12)]
     assert [each["id"] for each in found["features"]] == [str(n) for n in range(11)]
-    assert found["features"][0]["geometry"] == {"type": "Point", "coordinates": pytest.approx([11.0015, 46.0025])}
+    place = {"type": "Point", "coordinates": pytest.approx([11.0015, 46.0025]), "geodesic": False}
+    assert found["features"][0]["geometry"] == place
+    assert found["properties"] == {"band_order": ["col", "row"]}
 
 
 def test_masked_pixels_are_dropped_unless_nulls_are_kept(evaluate):

@@ -15,6 +15,7 @@ from airflow_ee.emulator.pixels.grid import Projection
 from airflow_ee.emulator.pixels.types import PixelType
 from airflow_ee.emulator.session import Session
 from airflow_ee.emulator.values.dates import Date, DateRange
+from airflow_ee.emulator.values.element import Collection
 from airflow_ee.emulator.values.numbers import nonfinite_text
 
 MAX_SHOWN = 2_000_000
@@ -30,7 +31,14 @@ def compute_value(call: Call, session: Session) -> Answer:
         raise field_violation("expression", "Expression must be specified.")
     check_workload_tag(call.body.get("workloadTag", ""))
     value = session.evaluate(call.body["expression"])
-    return Answer({"result": shown(value)}, session.marker)
+    return Answer({"result": _whole(value)}, session.marker)
+
+
+def _whole(value: Any) -> Any:
+    """A value as ``getInfo`` shows it: a collection with its elements, which collections inside of others lack."""
+    if isinstance(value, Collection):
+        return {**shown(value), "features": shown(value.elements)}
+    return shown(value)
 
 
 def shown(value: Any) -> Any:

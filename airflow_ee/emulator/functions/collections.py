@@ -93,13 +93,19 @@ _KEEPING = {
 def map_collection(collection: Collection, base_algorithm: Algorithm, drop_nulls: bool = False) -> Collection:
     """A function of each element; the index of each is kept where the result has none of its own."""
     if collection.waits and isinstance(base_algorithm, Closure) and base_algorithm.passes(_KEEPING):
-        return collection.changed(lambda each: _with_index(each, as_element(base_algorithm(each))))
+        return collection.changed(lambda each: _with_index(each, _mapped(base_algorithm(each))))
     mapped = [(each, base_algorithm(each)) for each in collection.elements]
     if not drop_nulls and any(after is None for _, after in mapped):
         raise invalid("Collection.map: A mapped algorithm must not return null; use dropNulls.")
-    made = [_with_index(before, as_element(after)) for before, after in mapped if after is not None]
+    made = [_with_index(before, _mapped(after)) for before, after in mapped if after is not None]
     images = all(isinstance(each, Image) for each in made) if made else collection.of_images
     return Collection(made, of_images=images, properties=collection.properties, id=collection.id)
+
+
+def _mapped(value: Any) -> Any:
+    if not isinstance(value, Image | Feature | Collection | Geometry):
+        raise invalid("Collection.map: A mapped algorithm must return a Feature or Image.")
+    return as_element(value)
 
 
 def _with_index(before: Any, after: Any) -> Any:

@@ -23,7 +23,7 @@ def place(function: str, items: Items, index: int, *, end: bool = False) -> int:
     """An index from the start, for one that may count from the end; ``end`` allows the place behind the last item."""
     size = len(items)
     if not -size <= index < size + end:
-        raise invalid(f"{function}: List index must be between 0 and {size - 1}, or -1 and -{size}. Found '{index}'.")
+        raise invalid(f"{function}: List index must be between 0 and {size - 1}, or -1 and {-size}. Found '{index}'.")
     return index + size if index < 0 else index
 
 

@@ -65,7 +65,7 @@ class Table:
     def points(self, projection: Projection) -> list[Geometry]:
         """The pixel centres in longitude and latitude."""
         places = np.column_stack(centres_of(projection, self.rows, self.cols))
-        return [Geometry(shapely.Point(place)) for place in places]
+        return [Geometry(shapely.Point(place), planar_point=True) for place in places]
 
 
 def share_of(count: int, shape: Geometry, projection: Projection, seed: int) -> float:
@@ -150,7 +150,12 @@ def sample(
     table = pixels_of(image, shape, lattice, share, seed)
     if drop_nulls:
         table = table.take(table.complete)
-    return Collection(_features(table, image, lattice, geometries=geometries))
+    return _sampled(_features(table, image, lattice, geometries=geometries), image)
+
+
+def _sampled(features: list[Feature], image: Image) -> Collection:
+    """The features, in a collection that tells the order of the bands."""
+    return Collection(features, properties={"band_order": list(image.names)})
 
 
 def _least(chances: NDArray[np.float64], count: int) -> NDArray[np.int64]:
@@ -179,7 +184,7 @@ def sample_regions(
         index = feature.properties.get("system:index", feature.id if feature.id is not None else str(number))
         for each in _features(table.take(table.complete), image, lattice, geometries=geometries):
             found.append(Feature(each.geometry, {**copied, **each.properties}, f"{index}_{each.id}"))
-    return Collection(found)
+    return _sampled(found, image)
 
 
 def _copied(feature: Feature, names: list[Any] | None) -> dict[str, Any]:

@@ -199,7 +199,7 @@ class Collection:
         )
 
     def as_value(self) -> dict[str, Any]:
-        """How ``getInfo`` shows the collection."""
+        """How ``getInfo`` shows the collection, its elements left out."""
         shown: dict[str, Any] = {"type": "ImageCollection" if self.of_images else "FeatureCollection"}
         if self.id is not None:
             shown["id"] = self.id
@@ -210,7 +210,7 @@ class Collection:
         properties = {name: value for name, value in self.properties.items() if name != INDEX}
         if properties:
             shown["properties"] = properties
-        return {**shown, "features": self.elements}
+        return shown
 
 
 Element = Image | Feature | Collection

@@ -50,6 +50,8 @@ class Geometry:
     """Whether it does not matter which way round the rings go; else the inside is on their left."""
     unbounded: bool = False
     """Whether it is everywhere, as an image without a footprint is."""
+    planar_point: bool = False
+    """Whether it is shown as planar though it has no edges, as the service shows points that it made from pixels."""
 
     @classmethod
     def of_json(cls, geojson: Mapping[str, Any]) -> Geometry:
@@ -96,7 +98,7 @@ class Geometry:
         shown: dict[str, Any] = _plain(shapely.geometry.mapping(self.shape))
         if self.crs != WGS84:
             shown["crs"] = {"type": "name", "properties": {"name": self.crs.text}}
-        if not self.geodesic and self.has_edges:
+        if not self.geodesic and (self.has_edges or self.planar_point):
             shown["geodesic"] = False
         if not self.even_odd and self.is_polygonal:
             shown["evenOdd"] = False
