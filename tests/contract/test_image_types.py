@@ -47,6 +47,9 @@ TYPES = {
     "clamped": (lambda ee: raw(ee).clamp(10, 20), kind("int", 10, 20)),
     "replaced": (lambda ee: ee.Image(3).byte().where(ee.Image(1), 300), kind("int", 0, 300)),
     "filled": (lambda ee: ee.Image(3).byte().unmask(-1), kind("int", -1, 255)),
+    "a mean of shorts": (lambda ee: ee.ImageCollection([raw(ee, "toShort"), 4]).mean(), kind("double", -32768, 32767)),
+    "a mean of fractions without limits": (lambda ee: ee.ImageCollection([raw(ee).pow(2)]).mean(), kind("float")),
+    "a mean of ratios": (lambda ee: ee.Image([3, 1]).normalizedDifference().reduce("mean"), kind("float", -1, 1)),
     "a unit scale": (lambda ee: ee.Image(3).byte().unitScale(0, 255), kind("float", 0, 1)),
 }
 

@@ -22,7 +22,7 @@ Layers = Sequence[Raster]
 MAX_WIDTH = 10_000
 """Inputs or results of one reducer: copies of copies grow fast."""
 
-TypeRule = Literal["same", "real", "count", "sum", "bit", "bits"]
+TypeRule = Literal["same", "real", "between", "count", "sum", "bit", "bits"]
 
 
 class Pixels(NamedTuple):
@@ -57,7 +57,10 @@ class Output:
         if self.rule == "sum" and type_.precision == "int":
             low, high = type_.range
             return ranged("int", min(0.0, low * count), max(0.0, high * count))
-        return FLOAT if type_.precision == "float" else DOUBLE
+        real = FLOAT if type_.precision == "float" else DOUBLE
+        if self.rule == "between" and type_.minimum is not None:
+            return ranged(real.precision, *type_.range)
+        return real
 
     def shown(self, value: float) -> float | int | None:
         """A computed result as a value: null where it is not a number, whole where it counts."""

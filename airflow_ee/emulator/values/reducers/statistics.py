@@ -174,7 +174,7 @@ class Whole(Statistic):
 
 STATISTICS: dict[str, Statistic] = {
     "sum": _sums("sum", _total, lambda total, _: total, output=Output("sum", "sum", empty=0.0)),
-    "mean": _sums("mean", _mean, _quotient, output=Output("mean")),
+    "mean": _sums("mean", _mean, _quotient, output=Output("mean", "between")),
     "count": Count(
         "Reducer.count",
         (Output("count", "count", empty=0.0),),
