@@ -195,7 +195,7 @@ def test_a_clipped_image_shows_its_window_and_its_footprint(evaluate):
     )
     (band,) = shown["bands"]
     step = band["crs_transform"][0]
-    assert step == 250 / 111319.49079327358
+    assert step == 250 / 111319.49079327357
     assert band["crs_transform"] == [step, 0, 0, 0, -step, 0]
     assert band["origin"] == [int(11.0 // step), int(-46.05 // step)]
     assert band["dimensions"] == [-int(-11.1 // step) - int(11.0 // step), -int(46.0 // step) - int(-46.05 // step)]

@@ -44,7 +44,12 @@ def shown(crs, *transform):
         (lambda ee: ee.Projection(OWN).crs(), None),
         (lambda ee: ee.Projection("EPSG:32632", [20, 0, 5, 0, -20, 7]).nominalScale(), 20),
         (lambda ee: ee.Projection("EPSG:3857", [2, 0, 0, 0, -8, 0]).nominalScale(), 4),
-        (lambda ee: ee.Projection("EPSG:4326").nominalScale(), pytest.approx(111319.49079327358)),
+        (lambda ee: ee.Projection("EPSG:4326").nominalScale(), 111319.49079327357),
+        # To the last digit as the tags of exported files and Google's guide to regions have it.
+        (
+            lambda ee: ee.Projection("EPSG:4326").atScale(30),
+            shown("EPSG:4326", 0.00026949458523585647, 0, 0, 0, 0.00026949458523585647, 0),
+        ),
         (
             lambda ee: ee.Projection(
                 "EPSG:32632",

@@ -164,7 +164,7 @@ def test_pixels_of_images_as_a_table(evaluate):
 
 
 def test_a_table_takes_pixels_by_their_centre(evaluate):
-    step = 30 / 111319.49079327358
+    step = 30 / 111319.49079327357
     edges = [40999.74 * step, 17000.45 * step, 41001.98 * step, 17001.29 * step]
     rows = evaluate(
         lambda ee: ee.ImageCollection([ee.Image(n) for n in range(5)]).getRegion(

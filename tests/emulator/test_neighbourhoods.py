@@ -258,7 +258,7 @@ def test_degrees_are_measured_on_the_ground():
     cols = np.mgrid[:5, :5][1].astype(np.float64)
     ground = from_array(cols * 10, projection=degrees)
     x, _ = render([b.node for b in run("Image.gradient", input=ground).bands], whole(5, 5, projection=degrees))
-    step = 111319.49079327358 / 3600 * np.cos(np.radians(60 - 2.5 / 3600))
+    step = 111319.49079327357 / 3600 * np.cos(np.radians(60 - 2.5 / 3600))
     assert x.values[2, 2] == pytest.approx(10 / step, rel=1e-6)
 
 

@@ -16,7 +16,7 @@ from airflow_ee.emulator.errors import invalid
 
 Coordinates = NDArray[np.float64]
 
-METRES_PER_DEGREE = 6378137.0 * np.pi / 180.0
+METRES_PER_DEGREE = 6378137.0 * (np.pi / 180.0)
 """Earth Engine measures a degree on the WGS 84 equator: 111319.49 m."""
 
 SINUSOIDAL_RADIUS = 6371007.181
@@ -35,7 +35,7 @@ class Crs:
     """A coordinate reference system: a code such as ``EPSG:4326``, or WKT where no code is known.
 
     >>> Crs("SR-ORG:6974").is_geographic, Crs("EPSG:4326").metres_per_unit
-    (False, 111319.49079327358)
+    (False, 111319.49079327357)
     """
 
     text: str
