@@ -294,7 +294,7 @@ def test_other_verbs_and_unknown_paths(open_server):
 
 @pytest.mark.parametrize(
     "data",
-    [b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x00" * 2000 + b"\r\n\r\n",
+    [b"\x16\x03\x01\x02\x00\x01\x00", b"GET\r\n\r\n", b"GET / HTTP/9.9\r\nConnection: close\r\n\r\n", b"\x00" * 2000 + b"\r\n\r\n",
      b"GET / HTTP/1.1\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
      b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
      b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
