@@ -82,3 +82,17 @@ def steepness(longitude, latitude):
     east = sum(w.height * w.east * np.cos(w.east * x + w.phase) * np.sin(w.north * y + w.phase) for w in WAVES)
     north = sum(w.height * w.north * np.sin(w.east * x + w.phase) * np.cos(w.north * y + w.phase) for w in WAVES)
     return np.hypot(east / (metres * np.cos(y)), north / metres)
+
+
+def test_the_coarser_model_shows_the_same_terrain(world):
+    step = 0.0008333333535119891
+    asset = world.get("projects/earthengine-public/assets/CGIAR/SRTM90_V4").json()
+    assert asset["bands"][0]["grid"]["dimensions"] == {"width": 432000, "height": 144000}
+    wanted = grid("EPSG:4326", (-180 + 229560 * step, 60 - 16320 * step), step, 40, 40)
+    found = world.pixels(graph(image("CGIAR/SRTM90_V4")), wanted)["elevation"]
+    assert found.dtype == np.int16
+    assert np.abs(found - elevation(*centres(wanted))).max() <= 0.5 + 1e-6
+    for latitude in (60.5, -56.5):
+        masked = call("Image.mask", image=image("CGIAR/SRTM90_V4"))
+        outside = grid("EPSG:4326", (11.0, latitude), step, 2, 2)
+        assert not world.pixels(graph(masked), outside)["elevation"].any()

@@ -68,8 +68,8 @@ class CatalogRecipe:
         """The catalogue; folders are read now."""
         mounted = [MountedCollection(mount, _end_of(mount)) for mount in self.mounts]
         status = self.unknown_asset_status
-        collections, images, tables = [*mounted, *simulated(clock)], [srtm.asset()], [states.table()]
-        return Catalog(collections, store, images=images, tables=tables, unknown_asset_status=status)
+        collections, images = [*mounted, *simulated(clock)], [srtm.asset(), srtm.coarse_asset()]
+        return Catalog(collections, store, images=images, tables=[states.table()], unknown_asset_status=status)
 
 
 def _end_of(mount: Mount) -> Any:

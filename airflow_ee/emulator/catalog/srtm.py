@@ -1,4 +1,4 @@
-"""The simulated USGS/SRTMGL1_003: a terrain of sine waves, whose slope and aspect can be worked out by hand."""
+"""The simulated USGS/SRTMGL1_003 and CGIAR/SRTM90_V4: a terrain of sine waves, whose slope and aspect can be worked out by hand."""
 
 from __future__ import annotations
 
@@ -26,6 +26,17 @@ NATIVE = Grid(
     height=417601,
     width=1296001,
 )
+COARSE_ID = "CGIAR/SRTM90_V4"
+_THREE_SECONDS = 0.0008333333535119891
+"""Of single precision: the guide on deferred execution shows it so."""
+COARSE = Grid(
+    Projection(WGS84, (_THREE_SECONDS, 0.0, -180.0, 0.0, -_THREE_SECONDS, 60.0)),
+    row=0,
+    col=0,
+    height=144000,
+    width=432000,
+)
+_SOUTH = -56.0
 _UPDATED = datetime(2018, 1, 4, tzinfo=UTC)
 _TYPE = type_of_dtype("int16")
 BASE = 850.0
@@ -67,24 +78,38 @@ def elevation(longitude: Field | float, latitude: Field | float) -> Field:
 class ElevationNode(Node):
     """Whole metres at the centres of the native pixels; masked where the shuttle did not fly."""
 
+    def __init__(self, native: Grid) -> None:
+        self._native = native
+
     def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:  # noqa: ARG002 -- a leaf has none
         """The elevation on the grid."""
-        rows, cols = sites_of(grid, NATIVE.projection)
-        inside = (rows >= 0) & (rows < NATIVE.height) & (cols >= 0) & (cols < NATIVE.width)
-        values = np.rint(elevation(*coordinates(grid, NATIVE.projection)))
+        native = self._native
+        rows, cols = sites_of(grid, native.projection)
+        longitude, latitude = coordinates(grid, native.projection)
+        inside = (rows >= 0) & (rows < native.height) & (cols >= 0) & (cols < native.width) & (latitude > _SOUTH)
+        values = np.rint(elevation(longitude, latitude))
         return Raster(np.where(inside, values, 0).astype(_TYPE.dtype), inside.astype(np.float32))
 
 
 def asset() -> ImageAsset:
-    """The one image."""
+    """The image of one arc second."""
+    return _asset(ID, NATIVE, 132_792_638_252)
+
+
+def coarse_asset() -> ImageAsset:
+    """The image of three arc seconds: the same terrain at the centres of its own pixels."""
+    return _asset(COARSE_ID, COARSE, 18_827_626_666)
+
+
+def _asset(identity: str, native: Grid, size_bytes: int) -> ImageAsset:
     return ImageAsset(
-        id=ID,
+        id=identity,
         kind=Kind.SIMULATED,
-        bands=(AssetBand("elevation", _TYPE, NATIVE, ElevationNode()),),
+        bands=(AssetBand("elevation", _TYPE, native, ElevationNode(native)),),
         updated=_UPDATED,
         start=datetime(2000, 2, 11, tzinfo=UTC),
         end=datetime(2000, 2, 22, tzinfo=UTC),
         properties={"title": "Simulated SRTM", "description": "Made by the emulator: no satellite saw this."},
-        footprint=box((-180.0, -56.0, 180.0, 60.0)),
-        size_bytes=132_792_638_252,
+        footprint=box((-180.0, _SOUTH, 180.0, 60.0)),
+        size_bytes=size_bytes,
     )
