@@ -39,6 +39,13 @@ def test_a_collection_shows_columns_and_ids(evaluate):
     }
 
 
+def test_columns_of_lists_and_of_several_types(evaluate):
+    rows = [{"n": 1, "names": ["a", "b"], "mixed": 2}, {"n": 2.5, "names": ["c"], "mixed": "two"}, {"n": None}]
+    shown = evaluate(lambda ee: ee.FeatureCollection([ee.Feature(None, row) for row in rows]))
+    columns = {"n": "Number", "names": "List<String>", "mixed": "Object", "system:index": "String"}
+    assert shown["columns"] == columns
+
+
 def test_mapped_collections_do_not_know_their_columns(evaluate):
     assert evaluate(lambda ee: trees(ee).map(lambda each: each))["columns"] == {}
 

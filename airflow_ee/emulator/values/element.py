@@ -248,19 +248,23 @@ def field_of(element: Any, name: str) -> Any:
 
 
 def columns_of(elements: Iterable[Any]) -> dict[str, str]:
-    """The types of features' properties by name; a property of several types is an object."""
-    found: dict[str, set[str]] = {INDEX: {"String"}}
+    """The types of features' properties by name: of several types what they have in common."""
+    found: dict[str, tuple[str, ...]] = {INDEX: ("String", "Object")}
     for element in elements:
         for name, value in element.properties.items():
             if value is not None:
-                found.setdefault(name, set()).add(_column_type(value))
-    return {name: types.pop() if len(types) == 1 else "Object" for name, types in found.items()}
+                types = _column_types(value)
+                found[name] = tuple(each for each in found.get(name, types) if each in types)
+    return {name: types[0] for name, types in found.items()}
 
 
-def _column_type(value: Any) -> str:
+def _column_types(value: Any) -> tuple[str, ...]:
     if isinstance(value, int) and not isinstance(value, bool):
-        return "Integer" if -(2**31) <= value < 2**31 else "Long"
-    return types_of(value)[0]
+        return ("Integer" if -(2**31) <= value < 2**31 else "Long", "Number", "Object")
+    if isinstance(value, list) and value:
+        kinds = {_column_types(each)[0] for each in value if each is not None}
+        return (f"List<{kinds.pop()}>", "List", "Object") if len(kinds) == 1 else ("List", "Object")
+    return types_of(value)
 
 
 def types_of(value: Any) -> tuple[str, ...]:
