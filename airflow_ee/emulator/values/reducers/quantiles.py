@@ -55,15 +55,17 @@ def between(ordered: Numbers, weights: Numbers, shares: Sequence[float]) -> Iter
     """The quantiles of values in order along the first axis, those without weight last."""
     last = np.maximum((weights > 0).sum(axis=0) - 1, 0)[None]
     ends = (weights[:1] + np.take_along_axis(weights, last, 0)) / 2
-    span = weights.sum(axis=0, keepdims=True) - ends
-    centres = np.cumsum(weights, axis=0) - weights / 2 - weights[:1] / 2
-    places = np.divide(centres, span, out=np.zeros_like(centres), where=span > _ROUNDING)
+    span = added(weights)[None] - ends
+    places = np.cumsum(weights, axis=0) - weights / 2 - weights[:1] / 2
+    margin = _ROUNDING * np.minimum(span, 1.0)
     for share in shares:
-        reached = (places <= share + _ROUNDING) & (weights > 0)
+        # With weights of one these are the very steps of `ranked`: which of both a pixel meets hangs on its neighbours.
+        place = share * span
+        reached = (places <= place + margin) & (weights > 0)
         low = np.clip(reached.sum(axis=0)[None] - 1, 0, last)
         high = np.minimum(low + 1, last)
         before, after = np.take_along_axis(places, low, 0), np.take_along_axis(places, high, 0)
-        part = np.divide(share - before, after - before, out=np.zeros_like(before), where=after > before)
+        part = np.divide(place - before, after - before, out=np.zeros_like(before), where=after > before)
         start, end = np.take_along_axis(ordered, low, 0), np.take_along_axis(ordered, high, 0)
         yield (start + (end - start) * np.clip(part, 0, 1))[0]
 
