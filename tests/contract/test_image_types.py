@@ -215,3 +215,7 @@ def test_a_clipped_image_shows_its_window_and_its_footprint(evaluate):
         key: band[key] for key in ("origin", "dimensions")
     }
     assert "properties" not in compared
+
+
+def test_an_array_as_an_image_is_refused_by_name(refusal):
+    assert refusal(lambda ee: ee.Image(ee.Array([4, 5])).bandNames()) == "Image: an image of an Array is not emulated."

@@ -13,6 +13,7 @@ from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.pixels.crs import WGS84, identify, parse_crs
 from airflow_ee.emulator.pixels.grid import Affine6, Projection
 from airflow_ee.emulator.registry import Registry
+from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.dates import Date, DateRange
 from airflow_ee.emulator.values.element import Collection, Feature, geometry_of
 from airflow_ee.emulator.values.geometry import Geometry, gathered
@@ -53,6 +54,8 @@ def as_image(value: Any) -> Image:
         return Image(tuple(constant_band(name, each) for name, each in zip(names, value, strict=True)))
     if isinstance(value, list) and value and all(isinstance(each, Image) for each in value):
         return Image((), {}).with_bands(band for image in value for band in image.bands)
+    if isinstance(value, Array):
+        raise invalid("Image: an image of an Array is not emulated.")
     raise cannot(value, "Image")
 
 
