@@ -49,6 +49,16 @@ def test_the_command_refuses_a_folder_that_is_not_there(tmp_path, capsys):
     assert "error: cannot mount x:" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "flag",
+    ["latency-seconds=-1", "bandwidth-bytes-per-second=0", "requests-per-second=-1", "max-concurrent-requests=-1",
+     "pending-seconds=-1", "processes=-1", "cache-bytes=-1", "timeout-seconds=0", "fault-rate=2", "fault-kinds=nonsense"],
+)  # fmt: skip
+def test_the_command_refuses_what_makes_no_sense(flag, capsys):
+    assert main(["--port", "0", f"--{flag}"]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
 def test_the_functions_can_be_listed(capsys):
     assert main(["--list-functions"]) == 0
     names = capsys.readouterr().out.split()

@@ -35,6 +35,10 @@ class ComputeOptions:
     fixed_payload: bool = False
     """Answer every request of one shape with the bytes of the first: for measuring clients, not for looking at pixels."""
 
+    def __post_init__(self) -> None:
+        if self.processes < 0 or self.cache_bytes < 0 or not self.timeout_seconds > 0:
+            raise ValueError(f"processes and cache_bytes must be at least 0, timeout_seconds more than 0, got {self}")
+
 
 class PixelService:
     """Answers the methods whose work is pixels."""

@@ -50,6 +50,10 @@ class Durations:
     running: float = 0.5
     cancelling: float = 0.1
 
+    def __post_init__(self) -> None:
+        if not min(self.pending, self.running, self.cancelling) >= 0:
+            raise ValueError(f"operations cannot take less than 0 seconds, got {self}")
+
 
 class _Stopped(Exception):
     """The work is not wanted any more."""

@@ -103,13 +103,7 @@ def visualize(
         )
     if not chosen.bands:
         raise invalid("Image.visualize: The image has no bands.")
-    if gain is not None or bias is not None:
-        if min is not None or max is not None:
-            raise invalid("Image.visualize: gain and bias exclude min and max.")
-        low, high = _stretched(_numbers(gain, [1.0]), _numbers(bias, [0.0]))
-    else:
-        low = _numbers(min, [_usual(band)[0] for band in chosen.bands])
-        high = _numbers(max, [_usual(band)[1] for band in chosen.bands])
+    low, high = _limits(chosen, min, max, gain, bias)
     shown = visualized(
         chosen,
         low=low,
@@ -128,6 +122,16 @@ def _named(image: Image, name: str) -> Band:
     if found is None:
         raise not_named(image, name, "Image.visualize")
     return found
+
+
+def _limits(image: Image, low: Any, high: Any, gain: Any, bias: Any) -> tuple[list[float], list[float]]:
+    """What is shown as 0 and as 255, band by band."""
+    if gain is None and bias is None:
+        usual = [_usual(band) for band in image.bands]
+        return _numbers(low, [each[0] for each in usual]), _numbers(high, [each[1] for each in usual])
+    if low is not None or high is not None:
+        raise invalid("Image.visualize: gain and bias exclude min and max.")
+    return _stretched(_numbers(gain, [1.0]), _numbers(bias, [0.0]))
 
 
 def _stretched(gains: Sequence[float], biases: Sequence[float]) -> tuple[list[float], list[float]]:

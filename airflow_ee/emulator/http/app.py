@@ -58,6 +58,14 @@ class Conditions:
     chance: Chance = field(default_factory=Chance)
     credentials: Credentials = field(default_factory=Credentials)
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.latency_seconds < math.inf:
+            raise ValueError(f"a latency must be at least 0 seconds, got {self.latency_seconds}")
+        for name in ("max_concurrent_requests", "requests_per_second", "bandwidth_bytes_per_second"):
+            limit = getattr(self, name)
+            if limit is not None and not limit > 0:
+                raise ValueError(f"{name} must be more than 0, got {limit}")
+
 
 @dataclass(frozen=True, slots=True)
 class Sockets:
