@@ -36,6 +36,30 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--running-seconds", type=float, default=0.5, help="how long operations run at least")
     options.add_argument("--latency-seconds", type=float, default=0.0, help="added to every answer")
     options.add_argument("--bandwidth-bytes-per-second", type=float, help="of all answers together (default: no limit)")
+    options.add_argument("--start-time", type=_moment, help="the time that the emulator's clock starts with")
+    options.add_argument(
+        "--duplicate-request-id",
+        choices=["error", "same"],
+        default="error",
+        help="the answer to a repeated requestId (default: %(default)s)",
+    )
+    options.add_argument(
+        "--unknown-asset-status",
+        type=int,
+        choices=[403, 404],
+        default=404,
+        help="the answer to an asset that is not there (default: %(default)s)",
+    )
+    options.add_argument("--storage-endpoint", metavar="URL", help="upload gs:// exports to this Cloud Storage API")
+    options.add_argument("--seed", type=int, help="makes operation ids repeatable")
+    options.add_argument("--list-functions", action="store_true", help="print the functions evaluated, and stop")
+    _add_limits(options.add_argument_group("limits and credentials"))
+    _add_chance(options.add_argument_group("faults by chance"))
+    _add_computing(options.add_argument_group("computing"))
+    return options
+
+
+def _add_limits(options: argparse._ArgumentGroup) -> None:
     options.add_argument(
         "--max-concurrent-requests",
         type=int,
@@ -53,14 +77,17 @@ def parser() -> argparse.ArgumentParser:
         "--require-token", action="append", default=[], metavar="TOKEN[=SCOPE,SCOPE]", help="may be repeated"
     )
     options.add_argument("--require-key", action="append", default=[], metavar="KEY", help="API key; may be repeated")
+
+
+def _add_chance(options: argparse._ArgumentGroup) -> None:
     options.add_argument("--fault-rate", type=float, default=0.0, help="share of calls that go wrong by chance")
     options.add_argument("--fault-seed", type=int, help="makes chance repeatable")
     options.add_argument(
         "--fault-kinds", nargs="+", default=list(RANDOM_FAULTS), metavar="FAULT", help="what goes wrong by chance"
     )
-    options.add_argument("--start-time", type=_moment, help="the time that the emulator's clock starts with")
-    options.add_argument("--duplicate-request-id", choices=["error", "same"], default="error")
-    options.add_argument("--unknown-asset-status", type=int, choices=[403, 404], default=404)
+
+
+def _add_computing(options: argparse._ArgumentGroup) -> None:
     options.add_argument(
         "--processes", type=int, default=os.cpu_count(), help="compute pixels beside the server; 0: in its threads"
     )
@@ -78,10 +105,6 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="for benchmarks: every request of one shape gets the first one's bytes",
     )
-    options.add_argument("--storage-endpoint", metavar="URL", help="upload gs:// exports to this Cloud Storage API")
-    options.add_argument("--seed", type=int, help="makes operation ids repeatable")
-    options.add_argument("--list-functions", action="store_true", help="print the functions evaluated, and stop")
-    return options
 
 
 def _moment(text: str) -> datetime:
