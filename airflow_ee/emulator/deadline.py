@@ -71,6 +71,11 @@ class Budget:
         self._message = message
         self._next_look = steps - LOOK_EVERY
 
+    def check(self, steps: int) -> None:
+        """Refuse what will take more steps than are left."""
+        if steps > self._left:
+            raise invalid(self._message)
+
     def spend(self, steps: int = 1) -> None:
         """Take steps."""
         self._left -= steps

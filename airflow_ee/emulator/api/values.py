@@ -14,6 +14,7 @@ from airflow_ee.emulator.limits import check_workload_tag
 from airflow_ee.emulator.pixels.grid import Projection
 from airflow_ee.emulator.pixels.types import PixelType
 from airflow_ee.emulator.session import Session
+from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.dates import Date, DateRange
 from airflow_ee.emulator.values.element import Collection
 from airflow_ee.emulator.values.numbers import nonfinite_text
@@ -77,6 +78,8 @@ def _object(value: Any, budget: Budget) -> Any:
     if isinstance(value, Projection):
         crs = {"crs": value.crs.text} if value.crs.is_code else {"wkt": value.crs.text}
         return {"type": "Projection", **crs, "transform": [shown(term) for term in value.transform]}
+    if isinstance(value, Array):
+        budget.check(value.values.size)  # before there is a list of them
     if isinstance(value, PixelType) or hasattr(value, "as_value"):
         return _shown(value.as_value(), budget)
     if isinstance(value, datetime):

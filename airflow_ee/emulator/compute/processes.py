@@ -29,7 +29,7 @@ class ComputeProcess:
     def __init__(self, recipe: CatalogRecipe) -> None:
         paths = os.pathsep.join([str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "airflow_ee.emulator.compute.worker"],
+            [sys.executable, "-m", "airflow_ee.emulator.compute.worker", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": paths},

@@ -1,4 +1,4 @@
-"""``python -m airflow_ee.emulator.compute.worker``: answers jobs from standard input until it is closed."""
+"""``python -m airflow_ee.emulator.compute.worker PARENT``: answers jobs from standard input until it is closed."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class Worker:
 
 def main() -> int:
     """Serve the process that started this one."""
+    threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the server decides when to end
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
@@ -56,7 +57,6 @@ def main() -> int:
     first = channel.read(sys.stdin.buffer)
     if first is None:
         return 0
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     worker = Worker(CatalogRecipe.of_json(first.content))
     while (message := channel.read(sys.stdin.buffer)) is not None:
         channel.write(output, *worker.answer(message.content))

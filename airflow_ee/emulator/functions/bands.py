@@ -11,7 +11,8 @@ from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.promote import as_image, as_text, cannot, registry
 from airflow_ee.emulator.pixels.types import is_whole
 from airflow_ee.emulator.session import Session
-from airflow_ee.emulator.values.image import Band, Image, no_match
+from airflow_ee.emulator.values.image import Band, Image, check_bands, no_match
+from airflow_ee.emulator.values.patterns import check_effort
 
 
 @registry.implements("Image.load")
@@ -28,6 +29,8 @@ def constant(value: Any) -> Image:
     """A number, or a list of numbers with a band each: ``constant_0`` and so on."""
     if isinstance(value, Image):
         raise cannot(value, "a constant")
+    if isinstance(value, list):
+        check_bands(len(value))
     image: Image = as_image(value)
     if not isinstance(value, list):
         return image
@@ -63,6 +66,8 @@ def _by_pattern(image: Image, pattern: str) -> list[Band]:
         expression = re.compile(pattern)
     except re.error:
         return []
+    for name in {band.name for band in image.bands}:
+        check_effort(expression, name)
     return [band for band in image.bands if expression.fullmatch(band.name)]
 
 
@@ -103,6 +108,8 @@ def regexp_rename(input: Image, regex: str, replacement: str, all: bool = True) 
         pattern = re.compile(regex)
     except re.error as problem:
         raise invalid(f"Image.regexpRename: Invalid regex '{regex}': {problem}.") from None
+    for band in input.bands:
+        check_effort(pattern, band.name)
     template = re.sub(r"\$(\d+)", r"\\g<\1>", replacement.replace("\\", "\\\\"))
     try:
         return input.with_bands(

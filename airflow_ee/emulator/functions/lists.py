@@ -10,7 +10,7 @@ from airflow_ee.emulator.deadline import Budget
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.promote import as_geometry, as_list, cannot, kind_of, registry
 from airflow_ee.emulator.functions.strings import text_of
-from airflow_ee.emulator.memory import MAX_ITEMS, check_text
+from airflow_ee.emulator.memory import MAX_ITEMS, check_items, check_text
 from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.equality import position, same
 from airflow_ee.emulator.values.geometry import Geometry
@@ -214,7 +214,9 @@ def zip_lists(list: Items, other: Items) -> Items:
 @registry.implements("List.unzip")
 def unzip(list: Items) -> Items:
     """The first items of all lists, the second ones, and so on, as many as the shortest has."""
-    return [[*each] for each in zip(*map(as_list, list), strict=False)]
+    rows = [as_list(each) for each in list]
+    check_items(len(rows) * min(map(len, rows), default=0))
+    return [[*each] for each in zip(*rows, strict=False)]
 
 
 @registry.implements("List.flatten")

@@ -109,7 +109,7 @@ def parse_number(input: Any, radix: int = 10) -> float:
 
 
 def _plain(text: str, problem: Exception) -> float:
-    if re.fullmatch(r"[+-]?\d+", text):
+    if re.fullmatch(r"[+-]?\d{1,400}", text):  # Python refuses to read thousands of digits; doubles end at 309
         whole = int(text)
         return Long(whole) if abs(whole) < MAX_WHOLE else float(whole)
     if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?Infinity|NaN", text):

@@ -25,6 +25,12 @@ OUTLINE_STEPS = 8
 """Vertices on each side of a footprint."""
 
 
+def check_bands(count: int) -> None:
+    """Refuse an image of too many bands."""
+    if count > MAX_BANDS:
+        raise invalid(f"Image: {count} bands are too many (maximum {MAX_BANDS}).")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Band:
     """One band of an image, not yet computed."""
@@ -95,8 +101,7 @@ class Image:
                     f"exists. Existing bands: [{existing}]."
                 )
             seen.add(band.name)
-        if len(chosen) > MAX_BANDS:
-            raise invalid(f"Image: {len(chosen)} bands are too many (maximum {MAX_BANDS}).")
+        check_bands(len(chosen))
         return replace(self, bands=chosen)
 
     def each(self, change: Callable[[Band], Band]) -> Image:
