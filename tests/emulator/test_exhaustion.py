@@ -162,3 +162,18 @@ def test_the_journal_forgets_bodies_before_names():
     for number in range(LENGTH):
         journal.add(recorded(number, 1))
     assert len(journal.calls) == LENGTH
+
+
+def test_filters_that_share_their_parts_run_into_the_time_limit(rest):
+    values = {"0": call("Filter.equals", leftField="a", rightValue=1)}
+    for number in range(1, 41):
+        values[str(number)] = arguments(
+            "Filter.and", filters={"arrayValue": {"values": [reference(str(number - 1))] * 2}}
+        )
+    feature = call("Feature", geometry=None, metadata={"a": 1})
+    table = arguments("Collection", features={"arrayValue": {"values": [feature]}})
+    values["r"] = arguments(
+        "Collection.size", collection=arguments("Collection.filter", collection=table, filter=reference("40"))
+    )
+    answer = rest.post(f"{rest.project}/value:compute", {"expression": {"result": "r", "values": values}})
+    assert message(answer) == "Computation timed out."

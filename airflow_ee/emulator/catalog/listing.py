@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Self, TypeVar
 
+from airflow_ee.emulator import deadline
 from airflow_ee.emulator.catalog.assets import ImageAsset, asset_name
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.pixels.grid import Bounds
@@ -47,6 +48,7 @@ class Listing:
                     f"{identity}: more than {limit} images match the dates and the region; filter by a region "
                     "(filterBounds) or by fewer dates."
                 )
+            deadline.check()
             yield each
 
     def named(self, image: Callable[[str], ImageAsset | None]) -> list[ImageAsset]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from rasterio.errors import RasterioIOError
+
 from airflow_ee.emulator.catalog.assets import ImageAsset, Kind, asset_name
 from airflow_ee.emulator.catalog.stored import RECORD, read_image, write_json
 from airflow_ee.emulator.catalog.tables import FEATURES, TableAsset
@@ -107,6 +109,13 @@ class AssetStore:
 
     def asset(self, identity: str) -> StoredAsset | None:
         """Whatever has that id."""
+        try:
+            return self._asset(identity)
+        except (FileNotFoundError, RasterioIOError):
+            with self._lock:  # it was replaced or deleted while it was read
+                return self._asset(identity)
+
+    def _asset(self, identity: str) -> StoredAsset | None:
         record = self._record(identity)
         if record is None:
             return None

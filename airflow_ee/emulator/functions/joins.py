@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.collections import ordered
 from airflow_ee.emulator.functions.filters import as_filter, compared
@@ -113,16 +114,23 @@ def _matcher(candidates: list[Any], condition: FilterValue) -> Matcher:
     """Finds the matches of an element; where fields must be equal, without looking at every candidate."""
     fields = condition.equal_fields()
     if fields is None:
-        return lambda element: (each for each in candidates if condition.joins(element, each))
+        return lambda element: _joined(element, candidates, condition)
     by_value: dict[Any, list[Any]] = {}
     for each in candidates:
         by_value.setdefault(_hashed(field_of(each, fields[1])), []).append(each)
 
     def matches(element: Any) -> Iterator[Any]:
         likely = by_value.get(_hashed(field_of(element, fields[0])), [])
-        return (each for each in likely if condition.joins(element, each))
+        return _joined(element, likely, condition)
 
     return matches
+
+
+def _joined(element: Any, candidates: list[Any], condition: FilterValue) -> Iterator[Any]:
+    for each in candidates:
+        deadline.check()  # five thousand by five thousand take a while
+        if condition.joins(element, each):
+            yield each
 
 
 def _hashed(value: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_ee.emulator import deadline
 from airflow_ee.emulator.pixels.crs import WGS84
 from airflow_ee.emulator.pixels.grid import Bounds
 from airflow_ee.emulator.values.dates import Date, DateRange
@@ -179,18 +180,22 @@ class Every(FilterValue):
 
     def joins(self, left: Any, right: Any) -> bool:
         """None refuses."""
+        deadline.check()  # filters may share their parts 2^40 times
         return all(each.joins(left, right) for each in self.filters)
 
     def equal_fields(self) -> tuple[str, str] | None:
         """Those of the first filter that has some."""
+        deadline.check()
         return next((fields for fields in (each.equal_fields() for each in self.filters) if fields), None)
 
     def indices(self) -> Sequence[str] | None:
         """Those of the first filter that names some: the others only leave fewer."""
+        deadline.check()
         return next((found for found in (each.indices() for each in self.filters) if found is not None), None)
 
     def window(self) -> DateRange | None:
         """What the intervals have in common."""
+        deadline.check()
         windows = [window for window in (each.window() for each in self.filters) if window is not None]
         if not windows:
             return None
@@ -198,6 +203,7 @@ class Every(FilterValue):
 
     def region(self) -> Bounds | None:
         """The first region: the others only make it narrower."""
+        deadline.check()
         return next((region for region in (each.region() for each in self.filters) if region is not None), None)
 
     def as_value(self) -> dict[str, Any]:
@@ -213,6 +219,7 @@ class Either(FilterValue):
 
     def joins(self, left: Any, right: Any) -> bool:
         """One lets pass."""
+        deadline.check()
         return any(each.joins(left, right) for each in self.filters)
 
     def window(self) -> DateRange | None:
