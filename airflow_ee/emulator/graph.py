@@ -119,6 +119,8 @@ class _Compiler:
             node.kind, node.payload = "constantValue", int(payload)
         except ValueError:
             raise _malformed("integerValue", payload) from None
+        if not -(2**63) <= node.payload < 2**63:
+            raise _malformed("integerValue", payload)
 
     def raw_bytes(self, node: Node, payload: str, _: int) -> None:
         """Bytes in base 64."""
@@ -273,6 +275,11 @@ class Closure:
 
     def call(self, arguments: Mapping[str, Any]) -> Any:
         """Evaluate the body with named arguments."""
+        missing = [name for name in self.argument_names if name not in arguments]
+        if missing:
+            raise invalid(
+                f"A function of {len(self.argument_names)} arguments was called without {', '.join(missing)}."
+            )
         return self._evaluator.evaluate(self._body, {**self._scope, **arguments})
 
 

@@ -79,3 +79,21 @@ def test_a_value_that_is_not_chosen_serves_elsewhere(evaluate):
         return ee.List([ee.Algorithms.If(shared, shared, 0), ee.Algorithms.If(0, shared, 1), shared])
 
     assert evaluate(expression) == [2, 1, 2]
+
+
+def test_functions_get_all_their_arguments_or_are_refused(refusal):
+    body = {"functionInvocationValue": {"functionName": "Number.add", "arguments": {
+        "left": {"argumentReference": "a"}, "right": {"argumentReference": "b"},
+    }}}  # fmt: skip
+    two = {"functionDefinitionValue": {"argumentNames": ["a", "b"], "body": "1"}}
+    mapped = {"list": {"constantValue": [1, 2]}, "baseAlgorithm": two}
+    graph = {"0": {"functionInvocationValue": {"functionName": "List.map", "arguments": mapped}}, "1": body}
+    assert "called without b" in refusal({"result": "0", "values": graph})
+
+
+def test_whole_numbers_beyond_64_bits_are_refused(refusal):
+    assert "integerValue" in refusal({"result": "0", "values": {"0": {"integerValue": str(2**63)}}})
+
+
+def test_a_circle_of_endless_corners_is_refused(refusal):
+    assert "allow a larger error" in refusal(lambda ee: ee.Geometry.Point(0, 0).buffer(1e6, 1e-12))

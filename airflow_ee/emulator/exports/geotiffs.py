@@ -18,7 +18,7 @@ from airflow_ee.emulator.exports.formats import GeoTiffFormat
 from airflow_ee.emulator.limits import MAX_FILE_BYTES
 from airflow_ee.emulator.pixels.formats import filled
 from airflow_ee.emulator.pixels.grid import Grid
-from airflow_ee.emulator.pixels.raster import BLOCK_SIDE, answer
+from airflow_ee.emulator.pixels.raster import answer, block_side
 from airflow_ee.emulator.values.image import Band
 
 DEFAULT_FILE_BYTES = 2**31
@@ -143,7 +143,7 @@ def _fill(
         dataset.update_tags(**tags)
         for index, band in enumerate(bands, start=1):
             dataset.set_band_description(index, band.name)
-        for block in grid.blocks(BLOCK_SIDE):
+        for block in grid.blocks(block_side(len(bands))):
             window = Window(block.col - grid.col, block.row - grid.row, block.width, block.height)
             for index, raster in enumerate(answer([band.node for band in bands], block), start=1):
                 dataset.write(_plane(raster, block, form.no_data or 0.0, dtype), index, window=window)

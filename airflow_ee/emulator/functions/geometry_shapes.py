@@ -22,7 +22,15 @@ from airflow_ee.emulator.values.geometry import Geometry, box, filled, gathered
 from airflow_ee.emulator.values.measures import line_length, lines
 from airflow_ee.emulator.values.planes import Plane, common_plane, oriented, view_of
 from airflow_ee.emulator.values.redrawing import redrawn
-from airflow_ee.emulator.values.sphere import DECIMALS, EARTH_RADIUS, along, circle, coordinates_of, vectors_of
+from airflow_ee.emulator.values.sphere import (
+    DECIMALS,
+    EARTH_RADIUS,
+    along,
+    circle,
+    coordinates_of,
+    corner_step,
+    vectors_of,
+)
 
 DEFAULT_BUFFER_ERROR = 0.01
 """Share of the distance by which a buffer may be wrong unless told otherwise."""
@@ -82,8 +90,7 @@ _TOO_WIDE = "Geometry.buffer: buffers that reach further than 1100 km from the m
 
 
 def _grown(shape: BaseGeometry, distance: float, error: float) -> BaseGeometry:
-    step = 2.0 * np.arccos(1.0 - min(1.0, error / (2.0 * abs(distance))))
-    return oriented(shape.buffer(distance, quad_segs=ceil(pi / 2.0 / step)))
+    return oriented(shape.buffer(distance, quad_segs=ceil(pi / 2.0 / corner_step(distance, error))))
 
 
 @registry.implements("Geometry.convexHull")

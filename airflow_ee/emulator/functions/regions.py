@@ -15,7 +15,7 @@ from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.functions.spatial import resolved
 from airflow_ee.emulator.pixels.crs import WGS84, convert
 from airflow_ee.emulator.pixels.grid import Grid, Projection, grid_over
-from airflow_ee.emulator.pixels.raster import BLOCK_SIDE, Node, answer
+from airflow_ee.emulator.pixels.raster import Node, answer, block_side
 from airflow_ee.emulator.values.element import Collection, Feature
 from airflow_ee.emulator.values.geometry import Geometry
 from airflow_ee.emulator.values.image import DEFAULT_PROJECTION, WORLD, Image
@@ -97,11 +97,11 @@ class Patch:
         return Patch(self.grid, self.rows[kept], self.cols[kept], self.cover[kept], self.centred[kept])
 
 
-def patches(grid: Grid, shape: Geometry) -> Iterator[Patch]:
-    """The pixels that a region touches, block by block."""
+def patches(grid: Grid, shape: Geometry, bands: int = 1) -> Iterator[Patch]:
+    """The pixels that a region touches, block by block; with many bands the blocks are small."""
     if grid.width * grid.height > MAX_SCANNED:
         raise invalid("Computation timed out.")
-    for block in grid.blocks(BLOCK_SIDE):
+    for block in grid.blocks(block_side(bands)):
         cover = coverage(block, shape)
         rows, cols = np.nonzero(cover > 0)
         if rows.size:
@@ -135,7 +135,7 @@ def region_columns(nodes: Sequence[Node], grid: Grid, shape: Geometry) -> list[C
     """For each node the pixels of a region; those that no node has are left out."""
     parts: list[list[Column]] = [[] for _ in nodes]
     kept = 0
-    for patch in patches(grid, shape):
+    for patch in patches(grid, shape, len(nodes)):
         columns = [_column(each, patch) for each in samples(nodes, patch)]
         used = np.logical_or.reduce([(column.weights > 0) | column.counted for column in columns])
         kept += int(used.sum()) * len(nodes)

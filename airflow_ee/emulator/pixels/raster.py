@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from math import isqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from airflow_ee.emulator.pixels.grid import OUTSIDE, Grid, Positions, Projection
 
 BLOCK_SIDE = 256
 """Pixels a side that are computed at once: bounds memory whatever the request."""
+
+BLOCK_VALUES = 64 * BLOCK_SIDE**2
 
 MAX_REPROJECTED_PIXELS = 64_000_000
 
@@ -99,10 +102,19 @@ def _count_uses(wanted: Sequence[Demand], asked: dict[Demand, tuple[Demand, ...]
     return uses
 
 
+def block_side(bands: int) -> int:
+    """Pixels a side that so many bands are computed at once on.
+
+    >>> block_side(3), block_side(1024)
+    (256, 64)
+    """
+    return min(BLOCK_SIDE, max(8, isqrt(BLOCK_VALUES // max(1, bands))))
+
+
 def render(nodes: Sequence[Node], grid: Grid) -> list[Raster]:
     """Like :func:`answer` for grids of any size, block by block, with full-shape arrays."""
     whole: list[Raster] = []
-    for block in grid.blocks(BLOCK_SIDE):
+    for block in grid.blocks(block_side(len(nodes))):
         parts = answer(nodes, block)
         if not whole:
             whole = [

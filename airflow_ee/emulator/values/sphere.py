@@ -14,6 +14,8 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from airflow_ee.emulator.errors import invalid
+
 Vectors = NDArray[np.float64]
 Coordinates = NDArray[np.float64]
 
@@ -22,6 +24,8 @@ EARTH_RADIUS = 6371010.0
 
 WIDEST_VIEW = np.radians(80.0)
 """A gnomonic view shows less than a hemisphere; near its edge lengths grow beyond any measure."""
+
+MOST_CORNERS = 100_000
 
 DECIMALS = 12
 """Degrees that come back from a plane are rounded: 1e-12 degrees are a tenth of a micrometre."""
@@ -187,13 +191,21 @@ def closest(first: Segments, second: Segments) -> tuple[Vectors, Vectors, float]
     return best
 
 
+def corner_step(radius: float, error: float) -> float:
+    """Radians between the corners of a circle that lies within half of an error, in the unit of the radius."""
+    step = float(2.0 * np.arccos(1.0 - min(1.0, error / (2.0 * abs(radius)))))
+    if step * MOST_CORNERS < 2.0 * pi:
+        raise invalid(f"A circle within this error needs more than {MOST_CORNERS} corners; allow a larger error.")
+    return step
+
+
 def circle(centre: Vectors, radius: float, error: float) -> Coordinates:
     """A ring about a place, counter-clockwise from due north; ``radius`` and ``error`` in radians.
 
     Vertices lie on the circle. They are as far apart as half of the error allows, the last step being the remainder: rings
     that the service drew look so.
     """
-    step = 2.0 * np.arccos(1.0 - min(1.0, error / (2.0 * radius)))
+    step = corner_step(radius, error)
     bearings = -step * np.arange(ceil(2.0 * pi / step - 1e-9))
     east = unit(np.array([-centre[1], centre[0], 0.0]))
     east = east if east.any() else np.array([0.0, 1.0, 0.0])
