@@ -284,3 +284,13 @@ def test_the_clock_is_pushed_on_over_http():
         answer = requests.post(f"{emulator.url}/emulator/clock", json={"advanceSeconds": 86400}, timeout=5)
         assert answer.json()["now"].startswith("2024-03-02T00:00:0")
         assert "expected" in message(requests.post(f"{emulator.url}/emulator/clock", json={}, timeout=5))
+
+
+def test_a_refusal_may_be_given_in_words(emulator, rest):
+    emulator.inject("value:compute", "400 These are the words.", "404 So are these. retry-after=3")
+    answer = rest.post(f"{rest.project}/value:compute", {"expression": graph(1)})
+    assert (answer.status_code, message(answer)) == (400, "These are the words.")
+    answer = rest.post(f"{rest.project}/value:compute", {"expression": graph(1)})
+    assert message(answer, 404) == "So are these."
+    assert answer.headers["retry-after"] == "3"
+    assert not emulator.pending

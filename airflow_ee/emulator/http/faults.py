@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from airflow_ee.emulator.api.calls import SizeRule
 from airflow_ee.emulator.errors import RPC_NUMBER, EmulatorError, invalid
-from airflow_ee.emulator.http.refusals import REFUSALS, Refuse, later, permission_denied
+from airflow_ee.emulator.http.refusals import REFUSALS, Refuse, in_words, later, permission_denied
 
 Plain = Literal[
     "lose-response", "drop", "reset", "truncate", "stall", "corrupt", "scramble", "wrong-dtype", "hang", "stuck"
@@ -82,7 +82,12 @@ def _refusal(status: str, tail: str) -> Refuse | None:
     wait = _option(tail, "retry-after")
     detail = re.sub(r"\s*retry-after=\S+", "", tail)
     permission = re.fullmatch(r"permission=(\S+)", detail)
-    refuse = permission_denied(permission[1]) if status == "403" and permission else REFUSALS.get((status, detail))
+    if status == "403" and permission:
+        refuse: Refuse | None = permission_denied(permission[1])
+    elif " " in detail:  # a sentence, not a word that may be a slip
+        refuse = in_words(status, detail)
+    else:
+        refuse = REFUSALS.get((status, detail))
     return later(refuse, wait) if refuse and wait else refuse
 
 

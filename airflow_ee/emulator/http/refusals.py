@@ -33,6 +33,12 @@ def later(refuse: Refuse, retry_after: str) -> Refuse:
     return lambda project: Refusal(refuse(project), {"Retry-After": retry_after})
 
 
+def in_words(status: str, message: str) -> Refuse | None:
+    """A refusal whose words are given; None for a status that has words of its own."""
+    code = {"400": "INVALID_ARGUMENT", "404": "NOT_FOUND"}.get(status)
+    return _always(code, message) if code else None
+
+
 def _quota(_project: str) -> EmulatorError:
     consumer = "of service 'earthengine.googleapis.com' for consumer 'project_number:1'."
     limit = "limit 'Number of read requests per minute per user'"
