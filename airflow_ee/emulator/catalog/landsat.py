@@ -12,7 +12,7 @@ from typing import Any
 from airflow_ee.emulator.catalog import landsat_bands, landsat_top
 from airflow_ee.emulator.catalog.assets import AssetBand, ImageAsset, Kind
 from airflow_ee.emulator.catalog.deferred import Deferred
-from airflow_ee.emulator.catalog.landsat_bands import BandKind, DistanceNode
+from airflow_ee.emulator.catalog.landsat_bands import BandKind, distance_node
 from airflow_ee.emulator.catalog.landsat_properties import LATENCY, scene_properties, top_properties
 from airflow_ee.emulator.catalog.listing import Listing, collection_json, interval
 from airflow_ee.emulator.catalog.places import green_node, place_node, sky_node, track_node
@@ -142,7 +142,7 @@ def _look(scene: Scene, size: int) -> Look:
         "green": green_node(lattice, day_of_year),
         "sky": sky_node(lattice, day),
         "place": place_node(lattice),
-        "distance": DistanceNode(lattice, day),
+        "distance": distance_node(lattice, day),
         "track": track_node(lattice, ORBIT, scene.frame.node_longitude),
     }
     return window, nodes

@@ -12,9 +12,8 @@ import numpy as np
 from airflow_ee.emulator.catalog import fields, optics
 from airflow_ee.emulator.catalog.fields import Field
 from airflow_ee.emulator.catalog.optics import WAVELENGTHS, Layer, Wavelength
-from airflow_ee.emulator.catalog.places import coordinates, interpolated, places_at
-from airflow_ee.emulator.pixels.grid import Grid, Projection
-from airflow_ee.emulator.pixels.raster import Node, Raster
+from airflow_ee.emulator.catalog.places import DayNode
+from airflow_ee.emulator.pixels.grid import Projection
 from airflow_ee.emulator.pixels.types import PixelType, type_of_dtype
 
 SCALE, OFFSET = 0.0000275, -0.2
@@ -22,7 +21,6 @@ KELVIN_SCALE, KELVIN_OFFSET = 0.00341802, 149.0
 _CLEAR = 0b01_01_01_01_0100_0000
 """QA_PIXEL of clear land: bit 6, and low confidence of cloud, shadow, snow and cirrus."""
 _UINT8, _UINT16, _INT16 = (type_of_dtype(name) for name in ("uint8", "uint16", "int16"))
-_VALID = np.ones((1, 1), np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,18 +115,10 @@ def _bands(day_of_year: int) -> tuple[BandKind, ...]:
     )
 
 
-class DistanceNode(Node):
+def distance_node(lattice: Projection, day: date) -> DayNode:
     """Kilometres to the next cloud, from how much clearer the place is than the edge of one: one layer."""
+    return DayNode(lattice, day, _distances)
 
-    def __init__(self, lattice: Projection, day: date) -> None:
-        self._lattice = lattice
-        self._ordinal, self._day_of_year = day.toordinal(), day.timetuple().tm_yday
 
-    def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:  # noqa: ARG002 -- a leaf has none
-        """The distances on the grid."""
-        x, y = coordinates(grid, self._lattice)
-        return Raster(interpolated(self._evaluate, x, y, np.float32), _VALID)
-
-    def _evaluate(self, x: Field, y: Field) -> Sequence[Field]:
-        place = places_at(self._lattice.crs, x, y)
-        return (fields.cloud_distance(*place, self._ordinal, float(self._day_of_year)),)
+def _distances(longitude: Field, latitude: Field, ordinal: int, day_of_year: float) -> Sequence[Field]:
+    return (fields.cloud_distance(longitude, latitude, ordinal, day_of_year),)

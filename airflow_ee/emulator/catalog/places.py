@@ -192,20 +192,21 @@ class GreenNode(Node):
         return Raster(fields.ndvi(place, float(self._day_of_year)), _VALID)
 
 
-class SkyNode(Node):
-    """The layers of :class:`fields.Sky`."""
+class DayNode(Node):
+    """Layers that ``fields`` tells of a place and a day: ``function(longitude, latitude, ordinal, day_of_year)``."""
 
-    def __init__(self, lattice: Projection, day: date) -> None:
+    def __init__(self, lattice: Projection, day: date, function: Callable[..., Sequence[Field]]) -> None:
         self._lattice = lattice
         self._ordinal, self._day_of_year = day.toordinal(), day.timetuple().tm_yday
+        self._function = function
 
     def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:  # noqa: ARG002 -- a leaf has none
-        """The sky of the date."""
+        """The layers of the date on the grid."""
         x, y = coordinates(grid, self._lattice)
         return Raster(interpolated(self._evaluate, x, y, np.float32), _VALID)
 
     def _evaluate(self, x: Field, y: Field) -> Sequence[Field]:
-        return fields.sky(*places_at(self._lattice.crs, x, y), self._ordinal, float(self._day_of_year))
+        return self._function(*places_at(self._lattice.crs, x, y), self._ordinal, float(self._day_of_year))
 
 
 class TrackNode(Node):
@@ -244,9 +245,9 @@ def green_node(lattice: Projection, day_of_year: int) -> GreenNode:
 
 
 @lru_cache(maxsize=8192)
-def sky_node(lattice: Projection, day: date) -> SkyNode:
+def sky_node(lattice: Projection, day: date) -> DayNode:
     """The one node of a lattice and a date."""
-    return SkyNode(lattice, day)
+    return DayNode(lattice, day, fields.sky)
 
 
 @lru_cache(maxsize=8192)

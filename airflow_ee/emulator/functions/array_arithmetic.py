@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arrays import cast
-from airflow_ee.emulator.functions.elementwise import BINARY, CASTS, OLD_NAMES, UNARY, Operation
-from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.elementwise import Operation, register
 from airflow_ee.emulator.values.array import Array
 
 
@@ -34,11 +33,4 @@ def _cast(dtype: str) -> Callable[[Array], Array]:
     return apply
 
 
-for _name in (*BINARY, *UNARY, *OLD_NAMES):
-    _known = OLD_NAMES.get(_name, _name)
-    if _known in BINARY:
-        registry.add(f"Array.{_name}", _binary(f"Array.{_name}", BINARY[_known]))
-    else:
-        registry.add(f"Array.{_name}", _unary(f"Array.{_name}", UNARY[_known]))
-for _name, _dtype in CASTS.items():
-    registry.add(f"Array.{_name}", _cast(_dtype))
+register("Array", _binary, _unary, _cast)

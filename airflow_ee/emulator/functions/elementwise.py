@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions import special
+from airflow_ee.emulator.functions.promote import registry
 
 Values = NDArray[Any]
 Kind = Literal["common", "quotient", "real", "truth", "bits"]
@@ -197,3 +198,18 @@ def clamped(values: Values, dtype: str) -> Values:
     high, low = values >= float(limits.max), values <= float(limits.min)
     middle = np.where(high | low | np.isnan(values), 0, values).astype(np.int64)
     return np.where(high, limits.max, np.where(low, limits.min, middle))
+
+
+Maker = Callable[[str, Operation], Callable[..., Any]]
+
+
+def register(family: str, binary: Maker, unary: Maker, cast: Callable[[str], Callable[..., Any]]) -> None:
+    """Declare every operation and cast, under its old names too, as algorithms of a family of values."""
+    for name in (*BINARY, *UNARY, *OLD_NAMES):
+        known, make = OLD_NAMES.get(name, name), binary
+        operation = BINARY.get(known)
+        if operation is None:
+            operation, make = UNARY[known], unary
+        registry.add(f"{family}.{name}", make(f"{family}.{name}", operation))
+    for name, dtype in CASTS.items():
+        registry.add(f"{family}.{name}", cast(dtype))

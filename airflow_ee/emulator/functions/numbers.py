@@ -11,14 +11,11 @@ import numpy as np
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.elementwise import (
-    BINARY,
-    CASTS,
     MAX_WHOLE,
-    OLD_NAMES,
-    UNARY,
     Operation,
     Values,
     clamped,
+    register,
 )
 from airflow_ee.emulator.functions.formula import Step, parsed
 from airflow_ee.emulator.functions.promote import as_number, cannot, registry
@@ -67,14 +64,7 @@ def _cast(dtype: str) -> Callable[[float], float]:
     return apply
 
 
-for _name in (*BINARY, *UNARY, *OLD_NAMES):
-    _known = OLD_NAMES.get(_name, _name)
-    if _known in BINARY:
-        registry.add(f"Number.{_name}", _binary(f"Number.{_name}", BINARY[_known]))
-    else:
-        registry.add(f"Number.{_name}", _unary(f"Number.{_name}", UNARY[_known]))
-for _name, _dtype in CASTS.items():
-    registry.add(f"Number.{_name}", _cast(_dtype))
+register("Number", _binary, _unary, _cast)
 
 
 @registry.implements("Number.clamp")
