@@ -77,15 +77,14 @@ class SimulatedLandsat:
         """The scenes that the filters may let pass, oldest first; without a region those of the world."""
         wanted = Listing.of(filters)
         if wanted.indices is not None:
-            yield from wanted.named(self.image)
-            return
-        first, last = interval(wanted, self._product.first_day, self._clock.now())
-        if first > last:
-            return
-        found = scenes(self._product.satellite, frames_over(wanted.region), first, last)
-        allowed = (each for each in found if wanted.allows(each.sensed) and self._exists(each))
-        for scene in wanted.bounded(self.id, allowed):
-            yield self._asset(scene)
+            return wanted.named(self.image)
+        found = wanted.found(
+            self.id,
+            interval(wanted, self._product.first_day, self._clock.now()),
+            lambda first, last: scenes(self._product.satellite, frames_over(wanted.region), first, last),
+            self._exists,
+        )
+        return (self._asset(scene) for scene in found)
 
     def _exists(self, scene: Scene) -> bool:
         in_time = scene.sensed.date() >= self._product.first_day and published(scene) <= self._clock.now()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from airflow_ee.emulator import deadline
 from airflow_ee.emulator.catalog.assets import ImageAsset, asset_name
@@ -18,7 +18,16 @@ WHOLE_WORLD: Bounds = (-180.0, -90.0, 180.0, 90.0)
 WORLD_LIMIT, REGION_LIMIT = 5001, 20_000
 """Images that one query looks at: more than a collection may hold, since other filters may refuse most of them."""
 
-T = TypeVar("T")
+
+class Sensed(Protocol):
+    """What a satellite saw at one moment."""
+
+    @property
+    def sensed(self) -> datetime:
+        """The moment."""
+
+
+T = TypeVar("T", bound=Sensed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,20 @@ class Listing:
         indices = next((tuple(dict.fromkeys(each)) for each in named if each is not None), None)
         return cls(windows, min(regions, key=_area, default=WHOLE_WORLD), indices)
 
-    def bounded(self, identity: str, found: Iterable[T]) -> Iterator[T]:
+    def found(
+        self,
+        identity: str,
+        between: tuple[datetime, datetime],
+        search: Callable[[datetime, datetime], Iterable[T]],
+        exists: Callable[[T], bool],
+    ) -> Iterator[T]:
+        """What a search between two moments finds that exists and that every window allows."""
+        if between[0] > between[1]:
+            return
+        allowed = (each for each in search(*between) if self.allows(each.sensed) and exists(each))
+        yield from self._bounded(identity, allowed)
+
+    def _bounded(self, identity: str, found: Iterable[T]) -> Iterator[T]:
         """What is found, up to a number that can be looked at in some seconds."""
         limit = WORLD_LIMIT if self.region == WHOLE_WORLD else REGION_LIMIT
         for number, each in enumerate(found):

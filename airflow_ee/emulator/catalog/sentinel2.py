@@ -91,15 +91,14 @@ class SimulatedSentinel2:
         """The granules that the filters may let pass, oldest first; without a region those of the world."""
         wanted = Listing.of(filters)
         if wanted.indices is not None:
-            yield from wanted.named(self.image)
-            return
-        first, last = interval(wanted, self._product.first_day, self._clock.now())
-        if first > last:
-            return
-        found = granules(tiles_over(wanted.region), first, last)
-        wanted_ones = (each for each in found if self._exists(each) and wanted.allows(each.sensed))
-        for granule in wanted.bounded(self.id, wanted_ones):
-            yield self._asset(granule)
+            return wanted.named(self.image)
+        found = wanted.found(
+            self.id,
+            interval(wanted, self._product.first_day, self._clock.now()),
+            lambda first, last: granules(tiles_over(wanted.region), first, last),
+            self._exists,
+        )
+        return (self._asset(granule) for granule in found)
 
     def _exists(self, granule: Granule) -> bool:
         return granule.day >= self._product.first_day and published(granule) <= self._clock.now()
