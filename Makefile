@@ -9,10 +9,25 @@ UV_VERSION := 0.13.9
 LOCK_SUM := $(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 STAMP := $(VENV)/.installed-$(LOCK_SUM)
 
+# Many tests wait for servers and processes: two files side by side take two thirds of the time, more on more cores do not help.
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
+
 export UV_PYTHON_DOWNLOADS := never
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
 
-.PHONY: help setup lock demo up test test-fast test-slow bench lint types check clean
+# Older Airflows, each in an environment of its own: 3.1 with the oldest versions of all that pyproject.toml allows, 3.2 with the
+# newest of its time. What came out after a version's date it has never met, and sometimes does not work with.
+AIRFLOW := 3.1.8
+RESOLVE-3.1.8 := --exclude-newer 2026-03-20 --resolution lowest-direct
+RESOLVE-3.2.2 := --exclude-newer 2026-06-15
+OLDER_LOCK := tests/compatibility/airflow-$(AIRFLOW).lock
+OLDER_VENV := .venv-airflow-$(AIRFLOW)
+OLDER_STAMP := $(OLDER_VENV)/.installed-$(shell cat $(OLDER_LOCK) pyproject.toml 2>/dev/null | cksum | tr ' ' '-')
+OLDER_TESTS := tests/test_provider_info.py tests/test_architecture.py tests/dags tests/hooks tests/links \
+  tests/triggers tests/sensors tests/operators/test_base.py tests/operators/test_export.py tests/operators/test_export_in_airflow.py \
+  tests/live
+
+.PHONY: help setup lock lock-airflow demo up test test-fast test-slow test-airflow bench lint types check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,6 +54,10 @@ lock: $(STAMP)  ## resolve requirements.lock again from pyproject.toml
 	$(VENV)/uv-$(UV_VERSION) pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
 	  --all-extras --group dev pyproject.toml --output-file requirements.lock
 
+lock-airflow: $(STAMP)  ## resolve the lock of an older Airflow again: AIRFLOW=3.1.8 or 3.2.2
+	echo "apache-airflow==$(AIRFLOW)" | $(VENV)/uv-$(UV_VERSION) pip compile --universal --generate-hashes --python-version 3.11 \
+	  --no-header --no-annotate --all-extras --group older-airflow $(RESOLVE-$(AIRFLOW)) pyproject.toml - --output-file $(OLDER_LOCK)
+
 demo: $(STAMP)  ## a year of NDVI and an export, by Airflow, against the emulator: build/demo/
 	@$(BIN)/python tools/demo.py
 
@@ -46,16 +65,36 @@ up: $(STAMP)  ## all of Airflow with the emulator and the example DAGs, until Ct
 	@exec $(BIN)/python tools/up.py
 
 test: $(STAMP)  ## every test that needs no other machine
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-fast: $(STAMP)  ## the tests that start no Airflow
-	$(BIN)/python -m pytest -m "not airflow"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not airflow"
 
-test-slow: $(STAMP)  ## 50,000 random graphs and tampered requests against the emulator
+test-slow: $(STAMP)  ## the long campaigns: random graphs, mutated answers, kills, faults, random grids, late images
 	AIRFLOW_EE_FUZZ_CASES=50000 $(BIN)/python -m pytest tests/emulator/test_fuzz.py
+	AIRFLOW_EE_FUZZ_CASES=200000 $(BIN)/python -m pytest tests/core/test_decode_fuzz.py
+	AIRFLOW_EE_FAULT_JOBS=50 $(BIN)/python -m pytest tests/core/test_fault_campaign.py
+	AIRFLOW_EE_GRIDS=400 $(BIN)/python -m pytest tests/core/test_whole_equals_tiles.py
+	AIRFLOW_EE_KILLS=180 $(BIN)/python -m pytest tests/core/test_kill.py
+	AIRFLOW_EE_EXPORT_ROUNDS=160 $(BIN)/python -m pytest tests/live/test_export_campaign.py
+	AIRFLOW_EE_KILLS_IN_A_RUN=2 AIRFLOW_EE_COMPONENT_ROUNDS=20 $(BIN)/python -m pytest tests/live/test_export_components.py
+	AIRFLOW_EE_QUEUED_EXPORTS=350 $(BIN)/python -m pytest tests/live/test_export_queue.py
+	AIRFLOW_EE_COLLECTION_IMAGES=5000 AIRFLOW_EE_COLLECTION_KILLS=20 $(BIN)/python -m pytest tests/operators/test_export_collection.py -m slow
+	AIRFLOW_EE_IMAGES=500 $(BIN)/python -m pytest tests/triggers/test_imagery_campaign.py
 
-bench: $(STAMP)  ## what things cost beside numpy, peers and the floor: build/bench/results.json
-	@$(BIN)/python -m bench
+test-airflow: $(OLDER_STAMP)  ## an older Airflow, with what it may do otherwise: AIRFLOW=3.1.8 (the default) or 3.2.2
+	$(OLDER_VENV)/bin/python -m pytest $(OLDER_TESTS)
+
+$(OLDER_STAMP): $(STAMP) $(OLDER_LOCK)
+	@set -e; export VIRTUAL_ENV=$(CURDIR)/$(OLDER_VENV); \
+	echo "Making $(OLDER_VENV) ..."; \
+	$(VENV)/uv-$(UV_VERSION) venv --quiet --clear --python $(BIN)/python $(OLDER_VENV); \
+	$(VENV)/uv-$(UV_VERSION) pip sync --quiet --require-hashes $(OLDER_LOCK); \
+	$(VENV)/uv-$(UV_VERSION) pip install --quiet --no-deps --no-build-isolation --editable .; \
+	touch $@
+
+bench: $(STAMP)  ## what things cost beside numpy, peers and the floor: build/bench/results.json; BENCH_SCALE=small for a quick look
+	@$(BIN)/python -m benchmarks
 
 lint: $(STAMP)  ## ruff, hadolint, the compose schema
 	$(BIN)/ruff check .

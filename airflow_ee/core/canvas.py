@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,18 +32,19 @@ class Canvas:
     Parameters
     ----------
     directory
-        Where arrays that are not small are kept.
+        Where arrays that are not small are kept; made when there is one.
     """
 
     def __init__(self, grid: PixelGrid, bands: Sequence[str], directory: Path) -> None:
         self.grid, self.bands, self._directory = grid, tuple(bands), directory
+        self._lock = threading.Lock()
         self.values: tuple[npt.NDArray[Any], ...] = ()
         self.valid: tuple[npt.NDArray[np.bool_], ...] = tuple(
             _array(directory / f"valid-{index}", grid.shape, np.dtype(bool)) for index in range(len(self.bands))
         )
 
     def put(self, tile: Tile, block: PixelBlock) -> None:
-        """Copy a tile's pixels to their place.
+        """Copy a tile's pixels to their place; may be called from many threads.
 
         Raises
         ------
@@ -50,16 +52,18 @@ class Canvas:
             When a tile has other types than the first one had.
         """
         dtypes = [values.dtype for values in block.values]
-        if not self.values:
-            self.values = tuple(
-                _array(self._directory / f"values-{index}", self.grid.shape, dtype)
-                for index, dtype in enumerate(dtypes)
-            )
+        # Of two first tiles that come together one would else be put into arrays that the other replaces.
+        with self._lock:
+            if not self.values:
+                self.values = tuple(
+                    _array(self._directory / f"values-{index}", self.grid.shape, dtype)
+                    for index, dtype in enumerate(dtypes)
+                )
         if dtypes != [values.dtype for values in self.values]:
             raise MalformedResponse(f"{tile} has types {dtypes}, the tiles before {[v.dtype for v in self.values]}.")
         for index in range(len(self.bands)):
             self.values[index][tile.slices] = block.values[index]
-            self.valid[index][tile.slices] = block.valid[index]
+            np.not_equal(block.masks[index], 0, out=self.valid[index][tile.slices])
 
     def band(self, name: str) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Values and validity of one band."""
@@ -96,4 +100,5 @@ class Canvas:
 def _array(path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     if shape[0] * shape[1] * dtype.itemsize <= SMALL_BYTES:
         return np.zeros(shape, dtype)
+    path.parent.mkdir(parents=True, exist_ok=True)
     return np.memmap(path, dtype, "w+", shape=shape)

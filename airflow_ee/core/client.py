@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
 from google.auth.credentials import Credentials
 
 from airflow_ee.core import wire
-from airflow_ee.core.errors import InvalidArgument, Stopped
+from airflow_ee.core.asset_methods import AssetMethods
+from airflow_ee.core.batch import BatchRequest
+from airflow_ee.core.errors import InvalidArgument, MalformedResponse, Stopped
 from airflow_ee.core.expression import Expression
 from airflow_ee.core.grid import PixelGrid
+from airflow_ee.core.quota import QuotaGate
 from airflow_ee.core.region import Region
-from airflow_ee.core.resources import Asset, Band, ExportImageRequest, Operation, check_request_id
+from airflow_ee.core.resources import Asset, Band, Operation, check_request_id
 from airflow_ee.core.retry import Retrier
 from airflow_ee.core.settings import ClientSettings
 from airflow_ee.core.transport import EMULATOR_HEADER, Response, Transport
 
-__all__ = ["EarthEngineClient"]
+__all__ = ["EarthEngineClient", "PixelsCall"]
 
 Answer = TypeVar("Answer")
 # Whether listAssets compares `endTime` with an image's beginning or its end is not documented: ask for more, then choose.
@@ -31,6 +36,15 @@ ASSETS_PAGE_SIZE = 1000
 # Of a filter's region, about 5 KB of URL; common servers refuse 8 KB.
 FILTER_VERTICES = 100
 BOX_PIECES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PixelsCall:
+    """A pixel method, aimed at one image; only the grid is open."""
+
+    method: str
+    path: str
+    template: wire.PixelsTemplate
 
 
 class EarthEngineClient:
@@ -130,27 +144,115 @@ class EarthEngineClient:
         )
         return self._pixels("image:computePixels", f"{self._project}/image:computePixels", body)
 
+    def pixels_call(
+        self,
+        *,
+        asset_id: str | None = None,
+        expression: Expression | None = None,
+        band_ids: Sequence[str] | None = None,
+        workload_tag: str | None = None,
+    ) -> PixelsCall:
+        """What all NPY requests for tiles of one image have in common: a stored image's or an expression's."""
+        body = wire.pixels_body(
+            expression=expression, file_format="NPY", grid=None, band_ids=band_ids, workload_tag=workload_tag
+        )
+        template = wire.PixelsTemplate.of(body)
+        if expression is not None:
+            return PixelsCall("image:computePixels", f"{self._project}/image:computePixels", template)
+        return PixelsCall("getPixels", f"{wire.asset_name(str(asset_id))}:getPixels", template)
+
+    def fetch_pixels(
+        self,
+        call: PixelsCall,
+        grid: PixelGrid,
+        *,
+        take: Callable[[int], memoryview],
+        read: Callable[[memoryview], Answer],
+        attempting: Callable[[], None] = lambda: None,
+    ) -> Answer:
+        """Ask for one grid and return what ``read`` makes of the answer; spoilt answers and passing failures are repeated.
+
+        Parameters
+        ----------
+        take
+            Gives memory for a body of so many bytes, called when the answer begins to come; raises for one that is too large.
+        read
+            Makes something of a whole body; raises :class:`~airflow_ee.core.errors.MalformedResponse` for a spoilt one.
+        attempting
+            Called before each request.
+        """
+        content = self._transport.checked_size(call.template.body(grid))
+
+        def attempt() -> Answer:
+            attempting()
+            body, headers = self._transport.receive(
+                self.settings.pixel_endpoint, call.path, content, take=take, check=self.check_not_stopped
+            )
+            self._note(headers)
+            return read(body)
+
+        self.check_not_stopped()
+        return self._retrier.call(call.method, attempt, patient=True)
+
+    @property
+    def pixel_gate(self) -> QuotaGate:
+        """What bounds pixel requests: concurrency, rate, and what became of them."""
+        return self._transport.gate(self.settings.pixel_endpoint)
+
     def compute_value(self, expression: Expression, *, workload_tag: str | None = None) -> Any:
         """``projects.value.compute``: the JSON value of an expression."""
-        body = {"expression": expression.graph, **({"workloadTag": workload_tag} if workload_tag else {})}
+        body = wire.compute_body(expression, workload_tag=workload_tag)
         return self._call("value:compute", "POST", f"{self._project}/value:compute", body=body).get("result")
 
     def compute_bands(self, expression: Expression, *, workload_tag: str | None = None) -> tuple[Band, ...]:
         """The bands of the image that an expression gives, with their types."""
         return wire.bands_from_image_value(self.compute_value(expression, workload_tag=workload_tag))
 
-    def export_image(self, request: ExportImageRequest, *, request_id: str | None = None) -> Operation:
-        """``projects.image.export``: start an export.
+    def compute_features(
+        self, expression: Expression, *, page_size: int = 1000, workload_tag: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """``projects.table.computeFeatures``: the features of an expression as GeoJSON, page by page, in their order.
 
-        Repeated after a passing failure only with a ``request_id``, because an answer may be lost after the export has
+        Parameters
+        ----------
+        page_size
+            Features asked for at once; the service may send fewer.
+
+        Raises
+        ------
+        ValueError
+            When ``page_size`` is below 1; before anything is sent.
+        """
+        pages = self.compute_feature_pages(expression, page_size=page_size, workload_tag=workload_tag)
+        return itertools.chain.from_iterable(pages)
+
+    def compute_feature_pages(
+        self, expression: Expression, *, page_size: int = 1000, workload_tag: str | None = None
+    ) -> Iterator[list[dict[str, Any]]]:
+        """The pages of :meth:`compute_features` as they came, one request each; a page may be empty."""
+        return self._computed("table:computeFeatures", "features", expression, page_size, workload_tag)
+
+    def compute_images(
+        self, expression: Expression, *, page_size: int = 1000, workload_tag: str | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """``projects.imageCollection.computeImages``: what the images of an expression say of themselves, without pixels.
+
+        Each is an ``EarthEngineAsset`` of the REST reference, as it came; an image that is computed has neither ``name``
+        nor ``updateTime``. Parameters and errors are those of :meth:`compute_features`.
+        """
+        pages = self._computed("imageCollection:computeImages", "images", expression, page_size, workload_tag)
+        return itertools.chain.from_iterable(pages)
+
+    def start_operation(self, request: BatchRequest, *, request_id: str | None = None) -> Operation:
+        """``projects.image.export`` and its like: start an export or an import.
+
+        Repeated after a passing failure only with a ``request_id``, because an answer may be lost after the operation has
         begun; the repetition may then raise :class:`~airflow_ee.core.errors.DuplicateRequest`.
         """
         if request_id is not None:
             check_request_id(request_id)
-        body = wire.export_image_body(request, request_id)
-        answer = self._call(
-            "image:export", "POST", f"{self._project}/image:export", body=body, repeatable=request_id is not None
-        )
+        path, repeatable = f"{self._project}/{request.method}", request_id is not None
+        answer = self._call(request.method, "POST", path, body=request.body(request_id), repeatable=repeatable)
         return wire.operation_from_rest(answer)
 
     def get_operation(self, operation: str) -> Operation:
@@ -179,6 +281,11 @@ class EarthEngineClient:
     def get_asset(self, asset_id: str) -> Asset:
         """``projects.assets.get``."""
         return wire.asset_from_rest(self._call("assets.get", "GET", wire.asset_name(asset_id)))
+
+    @property
+    def assets(self) -> AssetMethods:
+        """The methods that make, change and remove assets."""
+        return AssetMethods(self._call, self._pages, self._repeat)
 
     def list_algorithms(self) -> int:
         """``projects.algorithms.list``: how many there are; the cheapest call that needs the project to be registered."""
@@ -225,14 +332,18 @@ class EarthEngineClient:
         send = functools.partial(self._transport.send, "POST", self.settings.pixel_endpoint, path, body=body)
         return self._repeat(method, lambda: self._noted(send()).body)
 
-    def _pages(self, method: str, path: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        token: str | None = None
-        while True:
-            page = self._call(method, "GET", path, query={**query, **({"pageToken": token} if token else {})})
-            yield page
-            token = page.get("nextPageToken")
-            if not token:
-                return
+    def _computed(
+        self, method: str, field: str, expression: Expression, page_size: int, workload_tag: str | None
+    ) -> Iterator[list[dict[str, Any]]]:
+        if page_size < 1:
+            raise ValueError(f"page_size must be at least 1, got {page_size}")
+        body = wire.compute_body(expression, workload_tag=workload_tag, page_size=page_size)
+        path = f"{self._project}/{method}"
+        pages = _each_page(lambda token: self._call(method, "POST", path, body={**body, **token}))
+        return (_objects(page, field) for page in pages)
+
+    def _pages(self, method: str, path: str, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        return _each_page(lambda token: self._call(method, "GET", path, query={**query, **token}))
 
     def _call(
         self,
@@ -253,10 +364,37 @@ class EarthEngineClient:
         return self._retrier.call(method, function, repeatable=repeatable)
 
     def _noted(self, response: Response) -> Response:
-        kind = response.headers.get(EMULATOR_HEADER)
+        self._note(response.headers)
+        return response
+
+    def _note(self, headers: Mapping[str, str]) -> None:
+        kind = headers.get(EMULATOR_HEADER)
         if kind:
             self._emulator_kinds.add(kind)
-        return response
+
+
+def _each_page(ask: Callable[[dict[str, str]], dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Page after page until one names no next; ``ask`` is given the token's field, or none for the first."""
+    seen: set[str] = set()
+    token: dict[str, str] = {}
+    while True:
+        page = ask(token)
+        yield page
+        following = str(page.get("nextPageToken") or "")
+        if not following:
+            return
+        if following in seen:
+            raise MalformedResponse(f"The pages never end: the token {following[:80]!r} came a second time.")
+        seen.add(following)
+        token = {"pageToken": following}
+
+
+def _objects(page: Mapping[str, Any], field: str) -> list[dict[str, Any]]:
+    """What a page holds; the service leaves an empty list out."""
+    found = page.get(field) or []
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise MalformedResponse(f"Expected a list of {field}, got {str(found)[:200]}.")
+    return found
 
 
 def _short_geojson(region: Region) -> str:

@@ -11,6 +11,7 @@
     │   └── DuplicateRequest             this requestId already started an operation
     ├── NotFound (LookupError)
     ├── Unauthenticated
+    │   └── TokenRefused                 retryable: another token has been fetched
     ├── PermissionDenied
     │   ├── ProjectNotRegistered
     │   ├── ServiceDisabled
@@ -23,8 +24,12 @@
     ├── Unavailable, Internal            retryable
     ├── ConnectionFailed                 retryable: no answer, or half of one
     ├── MalformedResponse                retryable: an answer that is not what was asked for
+    │   └── OtherTypes                   retryable: only the types of its pixels are others
     ├── Stopped                          this side was told to stop: SIGTERM, a user's kill
-    └── OperationFailed                  a batch operation ended in failure
+    ├── OperationFailed                  a batch operation ended in failure
+    ├── SomeFailed                       retryable: of many operations, which another try does not start all again
+    ├── OperationStuck                   retryable: it runs, and nothing of it changes any more
+    └── EecuBudgetExceeded               more compute was used than may be
 
 The service reports timeouts and memory errors as plain HTTP 400, so a status is narrowed by its message. Every class
 unpickles (worker processes raise them) and says in ``hint`` what a user can do.
@@ -37,6 +42,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 __all__ = [
+    "TOO_HUNGRY",
     "Aborted",
     "AlreadyExists",
     "AssetNotFound",
@@ -47,6 +53,7 @@ __all__ = [
     "DeadlineExceeded",
     "DuplicateRequest",
     "EarthEngineError",
+    "EecuBudgetExceeded",
     "FailedPrecondition",
     "InsufficientScopes",
     "Internal",
@@ -55,6 +62,8 @@ __all__ = [
     "MemoryLimitExceeded",
     "NotFound",
     "OperationFailed",
+    "OperationStuck",
+    "OtherTypes",
     "OutOfRange",
     "PermissionDenied",
     "ProjectNotRegistered",
@@ -62,7 +71,9 @@ __all__ = [
     "RequestTooLarge",
     "ResourceExhausted",
     "ServiceDisabled",
+    "SomeFailed",
     "Stopped",
+    "TokenRefused",
     "TooManyRequests",
     "Unauthenticated",
     "Unavailable",
@@ -70,6 +81,8 @@ __all__ = [
     "error_from_status",
 ]
 
+LONGEST_MESSAGE = 10_000
+"""Letters of the service's words that are kept."""
 Details = tuple[Mapping[str, Any], ...]
 
 
@@ -88,6 +101,8 @@ class EarthEngineError(Exception):
 
     code: ClassVar[str] = "UNKNOWN"
     retryable: ClassVar[bool] = False
+    throttled: ClassVar[bool] = False
+    """Whether the service asks for fewer requests, and nothing is wrong with this one."""
     hint: ClassVar[str] = ""
 
     def __init__(self, message: str, details: Details = (), retry_after_seconds: float | None = None) -> None:
@@ -123,6 +138,10 @@ class MemoryLimitExceeded(InvalidArgument):
     hint = "Ask for a smaller grid or fewer images at once, or use EarthEngineExportImageOperator."
 
 
+TOO_HUNGRY = (RequestTooLarge, ComputationTimedOut, MemoryLimitExceeded)
+"""Refusals that asking for less at once cures."""
+
+
 class AssetNotFound(InvalidArgument, LookupError):
     """An expression names an asset that does not exist or may not be read."""
 
@@ -147,6 +166,12 @@ class Unauthenticated(EarthEngineError):
 
     code = "UNAUTHENTICATED"
     hint = "Check the credentials of the Airflow connection (key, secret, impersonation or application default)."
+
+
+class TokenRefused(Unauthenticated):
+    """The service did not accept a token; another one has been fetched since."""
+
+    retryable = True
 
 
 class PermissionDenied(EarthEngineError):
@@ -179,6 +204,7 @@ class ResourceExhausted(EarthEngineError):
 
     code = "RESOURCE_EXHAUSTED"
     retryable = True
+    throttled = True
     hint = "Lower max_concurrency or requests_per_second of the connection, or use an Airflow pool."
 
 
@@ -189,13 +215,14 @@ class TooManyRequests(ResourceExhausted):
 class QueueFull(ResourceExhausted):
     """The project's queue of batch tasks (3,000) is full."""
 
+    throttled = False
     hint = "Wait until tasks of the queue have run."
 
 
 class DailyQuotaExceeded(ResourceExhausted):
     """The project's own limit on compute is used up until the quota is renewed."""
 
-    retryable = False
+    retryable = throttled = False
     hint = "Try again tomorrow, or raise the quota on the Cloud console's quota page."
 
 
@@ -273,6 +300,12 @@ class MalformedResponse(EarthEngineError):
     hint = "Check that the endpoint of the Airflow connection really is Earth Engine's."
 
 
+class OtherTypes(MalformedResponse):
+    """The pixels are of other types than the image's metadata announce, or the header is corrupted."""
+
+    hint = ""
+
+
 class Stopped(EarthEngineError):
     """The client was told to stop: the worker goes, or a user killed the task. Another try may go on."""
 
@@ -284,6 +317,28 @@ class OperationFailed(EarthEngineError):
     """A batch operation ended in failure; the message is the operation's own."""
 
     code = "OPERATION_FAILED"
+
+
+class SomeFailed(EarthEngineError):
+    """Of many operations some failed; another try starts only these."""
+
+    code = "SOME_FAILED"
+    retryable = True
+    hint = "Another try starts only what is missing."
+
+
+class OperationStuck(EarthEngineError):
+    """An operation runs and nothing of it has changed for longer than it may."""
+
+    code = "OPERATION_STUCK"
+    retryable = True
+
+
+class EecuBudgetExceeded(EarthEngineError):
+    """Operations have used more compute than they may."""
+
+    code = "EECU_BUDGET_EXCEEDED"
+    hint = "Raise the budget, or make the export smaller."
 
 
 _BY_NAME: dict[str, type[EarthEngineError]] = {
@@ -390,20 +445,27 @@ def error_from_status(
     >>> error_from_status({"code": 5, "message": "gone"}).code
     'NOT_FOUND'
     """
-    message = str(status.get("message") or f"HTTP status {http_status} without a message.")
+    message = _printable(status.get("message") or f"HTTP status {http_status} without a message.")
     raw_details = status.get("details")
     details = tuple(item for item in raw_details if isinstance(item, dict)) if isinstance(raw_details, list) else ()
     return _kind(status, message, details, http_status)(message, details, retry_after_seconds)
 
 
+def _printable(words: Any) -> str:
+    """Words that a log can be written with: JSON may hold halves of characters."""
+    return str(words)[:LONGEST_MESSAGE].encode("utf-8", "replace").decode()
+
+
 def _kind(status: Mapping[str, Any], message: str, details: Details, http_status: int | None) -> type[EarthEngineError]:
     for detail in details:
-        if detail.get("reason") in _BY_REASON:
-            return _BY_REASON[detail["reason"]]
+        reason = str(detail.get("reason"))
+        if reason in _BY_REASON:
+            return _BY_REASON[reason]
     for pattern, kind in _BY_MESSAGE:
         if pattern.search(message):
             return kind
-    name = status.get("status") or _NAME_BY_NUMBER.get(status.get("code", 2))
+    number = status.get("code", 2)
+    name = str(status.get("status") or (_NAME_BY_NUMBER.get(number) if isinstance(number, int) else None))
     if name not in _BY_NAME and http_status is not None:
         name = _NAME_BY_HTTP.get(http_status, "UNAVAILABLE" if http_status >= 500 else "UNKNOWN")
-    return _BY_NAME.get(str(name), EarthEngineError)
+    return _BY_NAME.get(name, EarthEngineError)

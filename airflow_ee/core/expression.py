@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +13,26 @@ from typing import Any
 
 from airflow_ee.core.region import Region
 
-__all__ = ["Expression", "clip", "constant", "invoke", "load_image", "reference", "with_masks"]
+__all__ = [
+    "RESAMPLING",
+    "Expression",
+    "clip",
+    "constant",
+    "geometry",
+    "invoke",
+    "load_image",
+    "load_joined",
+    "reference",
+    "resample",
+    "with_masks",
+]
 
 Node = Mapping[str, Any]
+RESAMPLING = ("nearest", "bilinear", "bicubic")
+_CLASSES = re.compile(
+    r"(?i)(?:^|[^a-z])(?:qa|scl|qc|quality|mask|class|flags?|lc|lulc)(?:[^a-z]|$)|qa$|^qa|_qa|state_|dayofyear"
+)
+"""Names of bands whose numbers are codes, bits or days: what lies between two of them means something else."""
 
 _KINDS = frozenset(
     {
@@ -112,33 +130,91 @@ def reference(key: str) -> dict[str, Any]:
     return {"valueReference": key}
 
 
+def geometry(geojson: Mapping[str, Any]) -> dict[str, Any]:
+    """A node that is a GeoJSON geometry; edges are straight in longitude and latitude, points have none."""
+    edges = {} if geojson["type"] in {"Point", "MultiPoint"} else {"geodesic": constant(False)}
+    name = f"GeometryConstructors.{geojson['type']}"
+    return invoke(name, coordinates=constant(geojson["coordinates"]), **edges)
+
+
 def load_image(asset_id: str) -> Expression:
     """The image asset as an expression."""
     return Expression.parse({"result": "0", "values": {"0": invoke("Image.load", id=constant(asset_id))}})
 
 
-def clip(expression: Expression, region: Region) -> Expression:
-    """The image masked outside ``region``; edges are straight in longitude and latitude."""
-    geojson = region.to_geojson()
-    geometry = invoke(
-        f"GeometryConstructors.{geojson['type']}",
-        coordinates=constant(geojson["coordinates"]),
-        geodesic=constant(False),
-    )
-    return expression.wrap("Image.clip", "input", geometry=geometry)
-
-
-def with_masks(
-    expression: Expression, bands: Sequence[str], *, suffix: str, min_mask: float | None = None
-) -> Expression:
-    """The ``bands`` of an image, followed by one uint8 band each that is 1 where the pixel is valid.
-
-    Earth Engine's NPY has no mask and writes 0 for masked pixels, so validity has to be asked for as pixels of its own.
+def load_joined(parts: Sequence[tuple[str, Sequence[str]]]) -> Expression:
+    """Bands of several image assets as one image.
 
     Parameters
     ----------
-    suffix
-        Ending of a mask band's name.
+    parts
+        Asset id and bands of each.
+    """
+    values: dict[str, Any] = {}
+    for index, (asset_id, bands) in enumerate(parts):
+        image = invoke("Image.load", id=constant(asset_id))
+        chosen = invoke("Image.select", input=image, bandSelectors=constant(list(bands)))
+        key = str(index)
+        values[key] = (
+            chosen if index == 0 else invoke("Image.addBands", dstImg=reference(str(index - 1)), srcImg=chosen)
+        )
+    return Expression.parse({"result": str(len(parts) - 1), "values": values})
+
+
+def clip(expression: Expression, region: Region) -> Expression:
+    """The image masked outside ``region``; edges are straight in longitude and latitude."""
+    return expression.wrap("Image.clip", "input", geometry=geometry(region.to_geojson()))
+
+
+def resample(expression: Expression, bands: Sequence[str], method: str) -> Expression:
+    """The ``bands`` of an image, read between pixels by ``bilinear`` or ``bicubic``; bands of codes and bits stay nearest.
+
+    >>> image = load_image("MODIS/061/MOD13Q1/2020_06_09")
+    >>> resample(image, ["SummaryQA"], "bilinear") == image
+    True
+
+    Raises
+    ------
+    ValueError
+        When ``method`` is none of these.
+    """
+    if method not in RESAMPLING:
+        raise ValueError(f"resampling must be one of {', '.join(RESAMPLING)}, got {method!r}")
+    continuous = [band for band in bands if not _CLASSES.search(band)]
+    if method == "nearest" or not continuous:
+        return expression
+    graph = expression.graph
+    values = dict(graph["values"])
+
+    def chosen(names: Sequence[str]) -> dict[str, Any]:
+        return invoke("Image.select", input=reference(graph["result"]), bandSelectors=constant(list(names)))
+
+    smooth = invoke("Image.resample", image=chosen(continuous), mode=constant(method))
+    codes = [band for band in bands if band not in continuous]
+    both = invoke("Image.addBands", dstImg=smooth, srcImg=chosen(codes)) if codes else smooth
+    key = _fresh_key(values)
+    values[key] = invoke("Image.select", input=both, bandSelectors=constant(list(bands)))
+    return Expression.parse({"result": key, "values": values})
+
+
+def with_masks(
+    expression: Expression,
+    bands: Sequence[str],
+    mask_bands: Sequence[str],
+    *,
+    fraction: bool = False,
+    min_mask: float | None = None,
+) -> Expression:
+    """The ``bands`` of an image, followed by their masks as bands of their own.
+
+    Earth Engine's NPY has no mask and writes 0 for masked pixels, so validity has to be asked for as pixels.
+
+    Parameters
+    ----------
+    mask_bands
+        Names of the masks of the first bands, one each; one alone serves for bands that are all masked alike.
+    fraction
+        Masks are float32 of 0 to 1, as Earth Engine has them; else uint8, 1 where the pixel is valid.
     min_mask
         Lowest mask, a fraction of 1, that is valid; None: any mask above 0.
     """
@@ -146,18 +222,20 @@ def with_masks(
     values = dict(graph["values"])
     chosen = _fresh_key(values)
     values[chosen] = invoke("Image.select", input=reference(graph["result"]), bandSelectors=constant(list(bands)))
-    compare, limit = ("Image.gt", 0) if min_mask is None else ("Image.gte", min_mask)
-    valid = invoke(
-        compare,
-        image1=invoke("Image.mask", image=reference(chosen)),
-        image2=invoke("Image.constant", value=constant(limit)),
+    first = constant(list(bands[: len(mask_bands)]))
+    mask = invoke("Image.mask", image=invoke("Image.select", input=reference(chosen), bandSelectors=first))
+    masks = (
+        invoke("Image.toFloat", value=mask) if fraction else invoke("Image.toUint8", value=_reaching(mask, min_mask))
     )
-    named = invoke(
-        "Image.rename", input=invoke("Image.toUint8", value=valid), names=constant([band + suffix for band in bands])
-    )
+    named = invoke("Image.rename", input=masks, names=constant(list(mask_bands)))
     result = _fresh_key(values)
     values[result] = invoke("Image.addBands", dstImg=reference(chosen), srcImg=named)
     return Expression.parse({"result": result, "values": values})
+
+
+def _reaching(mask: Node, min_mask: float | None) -> Node:
+    compare, limit = ("Image.gt", 0) if min_mask is None else ("Image.gte", min_mask)
+    return invoke(compare, image1=mask, image2=invoke("Image.constant", value=constant(limit)))
 
 
 def _parse_json(text: str) -> Any:

@@ -10,8 +10,10 @@ from airflow_ee.core.client import EarthEngineClient
 from airflow_ee.core.destination import object_uri
 from airflow_ee.core.errors import Cancelled, EarthEngineError, OperationFailed, error_from_status
 from airflow_ee.core.resources import Operation
+from airflow_ee.core.watchdog import Watchdog
 
 __all__ = [
+    "MOST_URIS",
     "attempt_number",
     "cancel_and_wait",
     "find_marked",
@@ -31,6 +33,7 @@ def wait_for_operation(
     poll_interval_seconds: float,
     timeout_seconds: float | None = None,
     on_change: Callable[[Operation], None] = lambda _: None,
+    watchdog: Watchdog | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Operation:
@@ -40,7 +43,10 @@ def wait_for_operation(
     ------
     TimeoutError
         After ``timeout_seconds``; the operation goes on.
+    OperationStuck, EecuBudgetExceeded
+        When the watchdog says so; the operation goes on.
     """
+    watchdog = watchdog or Watchdog()
     started, signature = clock(), None
     while True:
         operation = client.get_operation(name)
@@ -49,6 +55,7 @@ def wait_for_operation(
             on_change(operation)
         if operation.done:
             return operation
+        watchdog.check(operation)
         if timeout_seconds is not None and clock() - started >= timeout_seconds:
             raise TimeoutError(f"{name} is still {operation.state} after {timeout_seconds:g} s")
         sleep(poll_interval_seconds)

@@ -5,8 +5,10 @@ Shapely, pyproj and numpy are imported where they are used: operators import thi
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -100,18 +102,25 @@ class Region:
             When part of the region has no place in ``crs``.
         """
         import numpy as np
-        import pyproj
         import shapely
 
         west, south, east, north = self.geometry.bounds
         pieces = shapely.segmentize(self.geometry, max(east - west, north - south) / PIECES)
-        transformer = pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
+        transformer = _transformer_to(crs, threading.get_ident())
         projected: BaseGeometry = shapely.transform(
             pieces, lambda points: np.column_stack(transformer.transform(points[:, 0], points[:, 1]))
         )
         if not _comes_back(transformer, shapely.get_coordinates(pieces), shapely.get_coordinates(projected)):
             raise ValueError(f"region {self.geometry.bounds} has no place in {crs.name}: choose another crs")
         return projected
+
+
+@functools.lru_cache(maxsize=64)
+def _transformer_to(crs: pyproj.CRS, _thread: int) -> pyproj.Transformer:
+    """From longitude and latitude to ``crs``, one for each thread: making one takes 20 ms, and threads may not share it."""
+    import pyproj
+
+    return pyproj.Transformer.from_crs("EPSG:4326", crs, always_xy=True)
 
 
 def _comes_back(transformer: pyproj.Transformer, points: Any, projected: Any) -> bool:

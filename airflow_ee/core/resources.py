@@ -1,4 +1,4 @@
-"""What the service tells of: operations, assets, bands; and what an image export asks for."""
+"""What the service tells of: operations, assets, bands."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_ee.core.expression import Expression
 from airflow_ee.core.grid import PixelGrid
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Asset", "Band", "ExportImageRequest", "Operation", "Stage", "check_request_id", "check_workload_tag"]
+__all__ = ["Asset", "Band", "Operation", "Stage", "check_request_id", "check_workload_tag"]
 
 TERMINAL_STATES = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,60}")
-_DESCRIPTION = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _WORKLOAD_TAG = re.compile(r"[a-z0-9]([-_a-z0-9]{0,61}[a-z0-9])?")
 
 
@@ -106,6 +104,8 @@ class Asset:
     """Verbatim, because it is compared for equality."""
     bands: tuple[Band, ...] = ()
     properties: Mapping[str, Any] = field(default_factory=dict)
+    geometry: Mapping[str, Any] | None = None
+    """Footprint as GeoJSON, as the service tells it."""
 
     @property
     def index(self) -> str:
@@ -126,40 +126,6 @@ class Asset:
         raise ValueError(
             f"bands: {self.id} has no band {band_id!r}; it has {', '.join(b.id for b in self.bands) or 'none'}"
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportImageRequest:
-    """The body of ``image:export``, checked before it is sent.
-
-    Exactly one of ``file_export_options`` and ``asset_export_options``, in the REST reference's own form.
-    """
-
-    expression: Expression
-    description: str
-    """At most 100 of letters, digits, ``-`` and ``_``."""
-    grid: PixelGrid | None = None
-    max_pixels: int | None = None
-    """None: the service's own limit, 100 million."""
-    priority: int | None = None
-    """0 to 9999; None: the service's own, 100."""
-    workload_tag: str | None = None
-    file_export_options: Mapping[str, Any] | None = None
-    asset_export_options: Mapping[str, Any] | None = None
-
-    def __post_init__(self) -> None:
-        if not _DESCRIPTION.fullmatch(self.description):
-            raise ValueError(
-                f"description must be 1 to 100 letters, digits, '-' or '_', got {self.description!r} ({len(self.description)} characters)"
-            )
-        if (self.file_export_options is None) == (self.asset_export_options is None):
-            raise ValueError("an export needs exactly one destination: file_export_options or asset_export_options")
-        if self.priority is not None and not 0 <= self.priority <= 9999:
-            raise ValueError(f"priority must be in 0..9999, got {self.priority}")
-        if self.max_pixels is not None and self.max_pixels < 1:
-            raise ValueError(f"max_pixels must be at least 1, got {self.max_pixels}")
-        if self.workload_tag is not None:
-            check_workload_tag(self.workload_tag)
 
 
 def check_request_id(request_id: str) -> str:

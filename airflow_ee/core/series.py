@@ -1,7 +1,7 @@
 """The table of a time series: rows, part files that no two runs share, and the merged table made from them.
 
-Each band of an image and a region is one part file with a name of its own, so that runs side by side, reruns and backfills
-write the same files in any order. The merged table is made from all parts, and made again while parts appear, so the run that
+Each band of an image, or of a group of images, is one part file with a name of its own, with a row for each region. So runs
+side by side, reruns and backfills write the same files in any order. The merged table is made from all parts, and made again while parts appear, so the run that
 ends last leaves a table that holds them all.
 """
 
@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,19 +22,20 @@ import pyarrow.parquet
 
 from airflow_ee.core.sinks.base import Location
 
-__all__ = ["SCHEMA", "PartRecord", "SeriesTable"]
+__all__ = ["SCHEMA", "PartRecord", "SeriesTable", "get_ready", "schema_with"]
 
 MAXIMUM_IMAGE_IDS = 20
 MAXIMUM_MERGES = 100
+FEW_ROWS = 100
 log = logging.getLogger(__name__)
 _MOMENT = pa.timestamp("us", tz="UTC")
 _FIELDS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("region_id", pa.string(), "region"),
-    ("band", pa.string(), "band, or index that is a band"),
+    ("band", pa.string(), "band or index"),
     ("interval_start", _MOMENT, "beginning of the time that the row stands for"),
     ("interval_end", _MOMENT, "its end, exclusive"),
-    ("image_start", _MOMENT, "beginning of the image's own time"),
-    ("image_end", _MOMENT, "its end, exclusive"),
+    ("image_start", _MOMENT, "beginning of the image's own time, or of the first image's"),
+    ("image_end", _MOMENT, "its end, exclusive, or the last image's"),
     ("observation_date", pa.date32(), "day on which the median pixel was observed"),
     ("image_count", pa.int32(), "images in the row"),
     ("image_ids", pa.list_(pa.string()), f"their ids, at most {MAXIMUM_IMAGE_IDS}"),
@@ -46,20 +47,21 @@ _FIELDS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("valid_count", pa.int64(), "valid pixels with a weight above 0"),
     ("pixel_count", pa.int64(), "pixels with a weight above 0"),
     ("valid_fraction", pa.float64(), "weight of valid pixels over that of all"),
-    ("unit", pa.string(), "unit of mean, std, min and max; 1 is a ratio"),
-    ("source_update_time", pa.string(), "when the service last changed the image"),
+    ("unit", pa.string(), "unit of the statistics; 1 is a ratio"),
+    ("source_update_time", pa.string(), "when the service last changed the image, or any of the images"),
     ("source", pa.string(), "collection"),
     ("simulated", pa.bool_(), "whether the pixels are an emulator's simulation"),
 )
 SCHEMA = pa.schema([pa.field(name, kind, metadata={"description": text}) for name, kind, text in _FIELDS])
-"""Columns of parts and tables, each described in its field's metadata."""
-_PART_SCHEMA = SCHEMA.append(pa.field("part", pa.string()))
-SORT_KEYS = [
-    ("region_id", "ascending"),
-    ("band", "ascending"),
-    ("image_start", "ascending"),
-    ("image_key", "ascending"),
-]
+"""Columns that all parts and tables have, each described in its field's metadata; :func:`schema_with` adds others."""
+_PART = pa.field("part", pa.string())
+_EXTRA = {
+    "median": "median by weight, in `unit`",
+    "sum": "sum of values times weights, in `unit`",
+    "count": "number of valid pixels",
+}
+ROW_KEY = ("region_id", "band", "image_start", "image_key", "interval_start", "interval_end", "source")
+"""What tells rows apart; the first image's id is part of it, as images of one moment may have rows of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +93,19 @@ class SeriesTable:
         """The merged tables."""
         return tuple(self.place.with_suffix(f".{name}") for name in self.formats)
 
-    def part(self, collection: str, region_id: str, band: str, image_index: str) -> Location:
-        """The part file of one band of one image, whatever run writes it."""
-        owner = hashlib.sha256("\x1f".join((collection, region_id, band)).encode()).hexdigest()[:12]
-        return self.parts / owner / f"{image_index}.parquet"
+    def part(self, collection: str, regions: str, band: str, key: str, group_by: str = "image") -> Location:
+        """The part file of one band of one image or group, whatever run writes it.
+
+        Parameters
+        ----------
+        regions
+            Name of the region, or of the set of regions.
+        key
+            The image's index, the day, or the interval.
+        """
+        words = (collection, regions, band) if group_by == "image" else (collection, regions, band, group_by)
+        owner = hashlib.sha256("\x1f".join(words).encode()).hexdigest()[:12]
+        return self.parts / owner / f"{key}.parquet"
 
     def recorded(self, part: Location) -> PartRecord | None:
         """What a part was made from; None when there is no part, or none that can be read."""
@@ -113,12 +124,30 @@ class SeriesTable:
         )
 
     def write_part(self, part: Location, row: Mapping[str, Any], record: PartRecord) -> None:
-        """Write the row of a band of an image, replacing that of an earlier run."""
-        table = pa.Table.from_pylist([dict(row)], schema=SCHEMA)
+        """Write the one row of a band of an image, replacing those of an earlier run."""
+        self.write_rows(part, [row], record)
+
+    def write_rows(
+        self, part: Location, rows: Sequence[Mapping[str, Any]], record: PartRecord, extra: Sequence[str] = ()
+    ) -> None:
+        """Write the rows of a band of an image or group, replacing those of an earlier run.
+
+        Parameters
+        ----------
+        extra
+            Columns besides those of ``SCHEMA``.
+        """
+        table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema_with(extra))
         metadata = {"request_digest": record.request_digest, "source_update_time": record.source_update_time}
         if record.raster_bytes is not None:
             metadata["raster_bytes"] = str(record.raster_bytes)
-        part.write_bytes(_parquet(table.cast(SCHEMA.with_metadata(metadata))))
+        content = io.BytesIO()
+        # Parts are many and small: of a few rows compression, dictionaries and statistics are most of the cost.
+        pyarrow.parquet.write_table(
+            table.replace_schema_metadata(metadata), content,
+            compression="zstd" if len(rows) > FEW_ROWS else "none", use_dictionary=False, write_statistics=False,
+        )  # fmt: skip
+        part.write_bytes(content.getvalue())
 
     def merge(self) -> int:
         """Make the merged tables from all parts there are; tells the number of rows.
@@ -148,9 +177,9 @@ class SeriesTable:
         contents = self.parts.filesystem.cat(changed) if changed else {}
         fresh = [_read_part(name, contents[name]) for name in changed]
         old = rows.filter(pa.array([name in kept for name in rows["part"].to_pylist()], pa.bool_()))
-        table = pa.concat_tables([old, *fresh])
+        table = _together([old, *fresh])
         if changed or len(remembered) != len(parts):
-            described = _PART_SCHEMA.with_metadata({"parts": json.dumps(parts)})
+            described = table.schema.with_metadata({"parts": json.dumps(parts)})
             self._memory.write_bytes(_parquet(table.cast(described)))
         return table.drop_columns(["part"])
 
@@ -160,35 +189,77 @@ class SeriesTable:
         return self.parts / ".merged.parquet"
 
     def _remember(self) -> tuple[dict[str, list[Any]], pa.Table]:
-        nothing: tuple[dict[str, list[Any]], pa.Table] = ({}, _PART_SCHEMA.empty_table())
+        nothing: tuple[dict[str, list[Any]], pa.Table] = ({}, SCHEMA.append(_PART).empty_table())
         if not self._memory.exists():
             return nothing
         try:
             table = pyarrow.parquet.read_table(pa.BufferReader(self._memory.read_bytes()))
             remembered = json.loads((table.schema.metadata or {}).get(b"parts", b"{}"))
-            return remembered, table.cast(_PART_SCHEMA)
+            return remembered, _in_order(table)
         except (pa.ArrowInvalid, ValueError):
             log.warning("%s cannot be read, all parts are read again", self._memory.url)
             return nothing
 
 
+def get_ready() -> None:
+    """Have pyarrow load what it loads before its first array, Pandas where it is installed, which may take a second.
+
+    To be called from a thread of its own while the first pixels are on their way, which would else wait for it.
+    """
+    pa.array([])
+
+
+def schema_with(extra: Iterable[str]) -> pa.Schema:
+    """Columns of a table with these besides: named statistics first, then percentiles, rising.
+
+    >>> schema_with(["p90", "p5", "sum"]).names[-3:]
+    ['sum', 'p5', 'p90']
+    """
+    wanted = set(extra)
+    named = [name for name in _EXTRA if name in wanted]
+    schema = SCHEMA
+    for name in (*named, *sorted(wanted - set(named), key=lambda name: float(name[1:]))):
+        text = _EXTRA.get(name) or f"value that {name[1:]} percent of the weight does not exceed, in `unit`"
+        schema = schema.append(pa.field(name, pa.float64(), metadata={"description": text}))
+    return schema
+
+
+def _in_order(table: pa.Table) -> pa.Table:
+    """A table of parts with the columns in their order, and null where it has none."""
+    extra = [name for name in table.column_names if name not in (*SCHEMA.names, _PART.name)]
+    return table.select([*schema_with(extra).names, _PART.name]).cast(schema_with(extra).append(_PART))
+
+
+def _together(tables: Sequence[pa.Table]) -> pa.Table:
+    """All rows; columns that only some parts have are null in the others."""
+    return _in_order(pa.concat_tables(tables, promote_options="default"))
+
+
 def _read_part(name: str, content: bytes) -> pa.Table:
     try:
-        table = pyarrow.parquet.read_table(pa.BufferReader(content)).cast(SCHEMA)
+        table = pyarrow.parquet.read_table(pa.BufferReader(content)).replace_schema_metadata()
+        table = _in_order(table.append_column(_PART, pa.array([name] * table.num_rows, pa.string())))
     except pa.ArrowInvalid as problem:
         raise ValueError(
             f"the part {name} cannot be read ({problem}); run its date again, or delete it. The merged table stays as it was"
         ) from None
-    return table.append_column("part", pa.array([name] * table.num_rows, pa.string())).cast(_PART_SCHEMA)
+    return table
 
 
 def _without_doubles(table: pa.Table) -> pa.Table:
-    """One row a region, band and image: of several, the one from the image's latest revision."""
+    """One row a region, band and image or group: of several, the one from the latest revision."""
     keyed = table.append_column("image_key", pc.list_element(table["image_ids"], 0))
-    ordered = keyed.sort_by([*SORT_KEYS, ("source_update_time", "ascending")])
-    keys = ordered.select([name for name, _ in SORT_KEYS]).to_pylist()
-    last = [index for index, key in enumerate(keys) if index + 1 == len(keys) or keys[index + 1] != key]
-    return ordered.take(last).drop_columns(["image_key"])
+    ordered = keyed.sort_by([(name, "ascending") for name in (*ROW_KEY, "source_update_time")])
+    if len(ordered) > 1:
+        last = pa.array([True])
+        differs = pa.chunked_array([[False] * (len(ordered) - 1)])
+        for name in ROW_KEY:
+            column = ordered[name]
+            ahead, behind = column.slice(1), column.slice(0, len(ordered) - 1)
+            both_null = pc.and_(pc.is_null(ahead), pc.is_null(behind))
+            differs = pc.or_(differs, pc.invert(pc.or_(pc.fill_null(pc.equal(ahead, behind), False), both_null)))
+        ordered = ordered.filter(pa.chunked_array([*differs.chunks, last]))
+    return ordered.drop_columns(["image_key"])
 
 
 def _parquet(table: pa.Table) -> bytes:
@@ -200,13 +271,21 @@ def _parquet(table: pa.Table) -> bytes:
 def _csv(table: pa.Table) -> bytes:
     """The table as text; lists joined by ``;`` and moments as ISO 8601."""
     columns = []
-    for field in SCHEMA:
+    for field in table.schema:
         column = table[field.name]
         if pa.types.is_list(field.type):
             column = pc.binary_join(column, ";")
         elif pa.types.is_timestamp(field.type):
-            column = pc.strftime(column.cast(pa.timestamp("s", tz="UTC")), format="%Y-%m-%dT%H:%M:%SZ")
+            column = _moments(column)
         columns.append(column)
     buffer = io.BytesIO()
-    pyarrow.csv.write_csv(pa.table(columns, names=SCHEMA.names), buffer)
+    pyarrow.csv.write_csv(pa.table(columns, names=table.schema.names), buffer)
     return buffer.getvalue()
+
+
+def _moments(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """ISO 8601, with a fraction of a second only where there is one."""
+    form = "%Y-%m-%dT%H:%M:%SZ"
+    seconds = pc.floor_temporal(column, unit="second")
+    whole = pc.strftime(seconds.cast(pa.timestamp("s", tz="UTC")), format=form)
+    return pc.if_else(pc.equal(seconds, column), whole, pc.strftime(column, format=form))

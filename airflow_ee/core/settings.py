@@ -125,6 +125,10 @@ class ClientSettings:
         """Host that pixel requests go to."""
         return self.high_volume_endpoint if self.high_volume else self.endpoint
 
+    def at_most(self, max_concurrency: int | None) -> int:
+        """Requests at once for a task that wants so many, or as many as there may be: its share is bounded by this."""
+        return min(max_concurrency or self.max_concurrency, self.max_concurrency)
+
     def may_send_credentials(self, endpoint: str) -> bool:
         """Whether a token may travel to ``endpoint``: Google's hosts and trusted ones, and never over plain http."""
         if urlsplit(endpoint).scheme != "https":

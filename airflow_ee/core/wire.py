@@ -1,4 +1,4 @@
-"""Values to and from the REST API's JSON. camelCase names of the wire live in this file only.
+"""Values to and from the REST API's JSON. camelCase names of the wire live here, in ``wire_assets``, ``wire_ingestion``, ``batch`` and ``export_options``.
 
 The service omits fields that hold their default, writes 64-bit numbers as strings, and the official client wraps some
 numbers in ``{"value": ...}``; readers here take all of these forms.
@@ -6,28 +6,29 @@ numbers in ``{"value": ...}``; readers here take all of these forms.
 
 from __future__ import annotations
 
+import json
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from airflow_ee.core.destination import Destination
 from airflow_ee.core.errors import MalformedResponse
 from airflow_ee.core.expression import Expression
 from airflow_ee.core.grid import PixelGrid
-from airflow_ee.core.resources import Asset, Band, ExportImageRequest, Operation, Stage
+from airflow_ee.core.reading import expecting
+from airflow_ee.core.resources import Asset, Band, Operation, Stage
 
 if TYPE_CHECKING:
     import numpy as np
 
 __all__ = [
-    "asset_export_options",
+    "PixelsTemplate",
     "asset_from_rest",
     "asset_name",
     "bands_from_image_value",
-    "destination_of",
-    "export_image_body",
-    "file_export_options",
+    "compute_body",
     "grid_from_rest",
     "grid_to_rest",
     "list_assets_filter",
@@ -35,11 +36,10 @@ __all__ = [
     "operation_name",
     "pixels_body",
     "timestamp",
+    "without_empty",
 ]
 
 PIXEL_FORMATS = ("NPY", "GEO_TIFF", "PNG", "JPEG", "AUTO_JPEG_PNG")
-EXPORT_FORMATS = ("GEO_TIFF", "TF_RECORD_IMAGE")
-PYRAMIDING_POLICIES = ("MEAN", "SAMPLE", "MIN", "MAX", "MODE", "MEDIAN")
 PUBLIC_ASSETS = "projects/earthengine-public/assets/"
 LEGACY_ASSETS = "projects/earthengine-legacy/assets/"
 
@@ -107,7 +107,7 @@ def pixels_body(
     """The body of getPixels, or of computePixels when there is an expression."""
     if file_format not in PIXEL_FORMATS:
         raise ValueError(f"file_format must be one of {', '.join(PIXEL_FORMATS)}, got {file_format!r}")
-    return _without_empty(
+    return without_empty(
         {
             "expression": expression.graph if expression else None,
             "fileFormat": file_format,
@@ -119,105 +119,41 @@ def pixels_body(
     )
 
 
-def export_image_body(request: ExportImageRequest, request_id: str | None) -> dict[str, Any]:
-    """The body of image:export."""
-    return _without_empty(
-        {
-            "expression": request.expression.graph,
-            "description": request.description,
-            "grid": grid_to_rest(request.grid) if request.grid else None,
-            "maxPixels": str(request.max_pixels) if request.max_pixels is not None else None,
-            "priority": request.priority,
-            "requestId": request_id,
-            "workloadTag": request.workload_tag,
-            "fileExportOptions": request.file_export_options,
-            "assetExportOptions": request.asset_export_options,
-        }
-    )
+@dataclass(frozen=True, slots=True)
+class PixelsTemplate:
+    """The body of pixel requests that differ in their grid only, written once: an expression may have megabytes.
 
-
-def file_export_options(
-    destination: Destination,
-    *,
-    file_format: str,
-    cloud_optimized: bool = True,
-    no_data: float | None = None,
-    file_dimensions: tuple[int, int] | None = None,
-    skip_empty_files: bool = False,
-) -> dict[str, Any]:
-    """``ImageFileExportOptions`` for a bucket or a Drive folder.
-
-    >>> file_export_options(Destination.parse("drive://maps/ndvi"), file_format="TF_RECORD_IMAGE")
-    {'fileFormat': 'TF_RECORD_IMAGE', 'driveDestination': {'folder': 'maps', 'filenamePrefix': 'ndvi'}}
+    >>> template = PixelsTemplate.of({"fileFormat": "NPY"})
+    >>> template.body(PixelGrid(crs="EPSG:32633", transform=(10, 0, 5e5, 0, -10, 4e6), width=2, height=1))[:40]
+    b'{"fileFormat":"NPY","grid":{"crsCode":"E'
     """
-    if file_format not in EXPORT_FORMATS:
-        raise ValueError(f"file_format must be one of {', '.join(EXPORT_FORMATS)}, got {file_format!r}")
-    options: dict[str, Any] = {"fileFormat": file_format}
-    if destination.kind == "gs":
-        options["cloudStorageDestination"] = {"bucket": destination.container, "filenamePrefix": destination.prefix}
-    else:
-        folder = {"folder": destination.container} if destination.container else {}
-        options["driveDestination"] = {**folder, "filenamePrefix": destination.prefix}
-    if file_format == "GEO_TIFF":
-        width, height = file_dimensions or (None, None)
-        options["geoTiffOptions"] = _without_empty(
-            {
-                "cloudOptimized": cloud_optimized,
-                "tileDimensions": {"width": width, "height": height} if file_dimensions else None,
-                "skipEmptyFiles": skip_empty_files or None,
-                "noData": None if no_data is None else {"floatValue": no_data},
-            }
-        )
-    return options
+
+    start: bytes
+    """JSON without its last brace."""
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> Self:
+        """The template of a body without ``grid``."""
+        return cls(json.dumps(body, separators=(",", ":"), allow_nan=False).encode()[:-1])
+
+    def body(self, grid: PixelGrid) -> bytes:
+        """The body for one grid."""
+        written = json.dumps(grid_to_rest(grid), separators=(",", ":"), allow_nan=False)
+        return self.start + b',"grid":' + written.encode() + b"}"
 
 
-def asset_export_options(
-    destination: Destination,
-    *,
-    overwrite: bool = False,
-    pyramiding_policy: str | None = None,
-    pyramiding_policy_overrides: Mapping[str, str] | None = None,
+def compute_body(
+    expression: Expression, *, workload_tag: str | None = None, page_size: int | None = None
 ) -> dict[str, Any]:
-    """``ImageAssetExportOptions``."""
-    policies = {"pyramiding_policy": pyramiding_policy, **(pyramiding_policy_overrides or {})}
-    for name, policy in policies.items():
-        if policy is not None and policy not in PYRAMIDING_POLICIES:
-            raise ValueError(
-                f"pyramiding policy must be one of {', '.join(PYRAMIDING_POLICIES)}, got {policy!r} for {name}"
-            )
-    target = {"name": asset_name(destination.prefix), **({"overwrite": True} if overwrite else {})}
-    return _without_empty(
-        {
-            "earthEngineDestination": target,
-            "pyramidingPolicy": pyramiding_policy,
-            "pyramidingPolicyOverrides": dict(pyramiding_policy_overrides) if pyramiding_policy_overrides else None,
-        }
-    )
+    """The body of value:compute, and with a page's size of computeFeatures and computeImages."""
+    return without_empty({"expression": expression.graph, "pageSize": page_size, "workloadTag": workload_tag or None})
 
 
-def destination_of(options: Mapping[str, Any]) -> Destination:
-    """The destination that a file's or an asset's export options name.
-
-    >>> destination_of({"cloudStorageDestination": {"bucket": "b", "filenamePrefix": "p/x"}}).uri
-    'gs://b/p/x'
-    """
-    match options:
-        case {"cloudStorageDestination": {"bucket": str(bucket), "filenamePrefix": str(prefix)}}:
-            return Destination(kind="gs", container=bucket, prefix=prefix)
-        case {"driveDestination": {"filenamePrefix": str(prefix), **rest}}:
-            return Destination(kind="drive", container=str(rest.get("folder", "")), prefix=prefix)
-        case {"earthEngineDestination": {"name": str(name)}}:
-            return Destination(kind="asset", prefix=name)
-    raise ValueError(
-        "export options need a destination: cloudStorageDestination with bucket and filenamePrefix, driveDestination with "
-        f"filenamePrefix, or earthEngineDestination with name, got {', '.join(sorted(options)) or 'nothing'}"
-    )
-
-
+@expecting("an operation")
 def operation_from_rest(value: Mapping[str, Any]) -> Operation:
     """Read an ``Operation``; fields that hold their default may be absent."""
     if not isinstance(value.get("name"), str):
-        raise MalformedResponse(f"Expected an operation, got {str(value)[:200]}.")
+        raise MalformedResponse(f"Expected an operation, got {reprlib.repr(value)}.")
     metadata = value.get("metadata") or {}
     state = metadata.get("state") or (
         "UNKNOWN" if not value.get("done") else "FAILED" if value.get("error") else "SUCCEEDED"
@@ -237,14 +173,15 @@ def operation_from_rest(value: Mapping[str, Any]) -> Operation:
         end_time=metadata.get("endTime"),
         destination_uris=tuple(metadata.get("destinationUris", ())),
         eecu_seconds=metadata.get("batchEecuUsageSeconds"),
-        error=value.get("error"),
+        error=dict(value["error"]) if value.get("error") else None,
     )
 
 
+@expecting("an asset")
 def asset_from_rest(value: Mapping[str, Any]) -> Asset:
     """Read an ``EarthEngineAsset``."""
     if not isinstance(value.get("name"), str):
-        raise MalformedResponse(f"Expected an asset, got {str(value)[:200]}.")
+        raise MalformedResponse(f"Expected an asset, got {reprlib.repr(value)}.")
     return Asset(
         name=value["name"],
         id=value.get("id") or value["name"].removeprefix(PUBLIC_ASSETS),
@@ -254,6 +191,7 @@ def asset_from_rest(value: Mapping[str, Any]) -> Asset:
         update_time=value.get("updateTime"),
         bands=tuple(_band(band) for band in value.get("bands", ())),
         properties=dict(value.get("properties", {})),
+        geometry=value.get("geometry"),
     )
 
 
@@ -261,8 +199,8 @@ def bands_from_image_value(value: Any) -> tuple[Band, ...]:
     """Read the bands of an image that value:compute described."""
     if not isinstance(value, Mapping) or value.get("type") != "Image":
         kind = value.get("type") if isinstance(value, Mapping) else type(value).__name__
-        raise ValueError(f"expression must give an image, it gives {kind}")
-    return tuple(_computed_band(band) for band in value.get("bands", ()))
+        raise ValueError(f"expression must give an image, it gives {ascii(kind)[:50].strip(chr(39))}")
+    return _computed_bands(value)
 
 
 def asset_name(asset_id: str) -> str:
@@ -330,7 +268,8 @@ def _refuse_unknown(where: str, value: Mapping[str, Any], known: Sequence[str]) 
         raise ValueError(f"{where} has no field {', '.join(unknown)}; it has {', '.join(known)}")
 
 
-def _without_empty(body: Mapping[str, Any]) -> dict[str, Any]:
+def without_empty(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body without fields that are None."""
     return {name: value for name, value in body.items() if value is not None}
 
 
@@ -361,6 +300,11 @@ def _band(value: Mapping[str, Any]) -> Band:
         dtype=_dtype(precision, limits.get("min"), limits.get("max")),
         grid=_whole_grid(value.get("grid")),
     )
+
+
+@expecting("an image's bands")
+def _computed_bands(value: Mapping[str, Any]) -> tuple[Band, ...]:
+    return tuple(_computed_band(band) for band in value.get("bands", ()))
 
 
 def _computed_band(value: Mapping[str, Any]) -> Band:

@@ -1,6 +1,7 @@
 """The client against the emulator over real sockets: methods, faults, credentials."""
 
 import http.server
+import itertools
 import json
 import re
 import threading
@@ -18,6 +19,7 @@ from airflow_ee.core.expression import Expression, constant, invoke, load_image
 from airflow_ee.core.grid import PixelGrid
 from airflow_ee.core.region import Region
 from airflow_ee.core.settings import ClientSettings, RetryPolicy
+from airflow_ee.core.transport import Response
 
 IMAGE = "MODIS/061/MOD13Q1/2023_06_10"
 BOX = Region.parse([-55.6, -12.1, -55.5, -12.0])
@@ -196,6 +198,138 @@ def test_values_are_computed(client):
     assert client.compute_value(Expression.parse(graph)) == 3
 
 
+def points(count):
+    """A collection of points, each with its number."""
+    features = [
+        invoke(
+            "Feature",
+            geometry=invoke("GeometryConstructors.Point", coordinates=constant([-55.5 + number / 1000, -12])),
+            metadata=constant({"number": number}),
+        )
+        for number in range(count)
+    ]
+    node = invoke("Collection", features={"arrayValue": {"values": features}})
+    return Expression.parse({"result": "0", "values": {"0": node}})
+
+
+def images(start, end):
+    """MODIS composites whose number is between two."""
+    names = ["2023_01_01", "2023_01_17", "2023_02_02", "2023_02_18", "2023_03_06"][start:end]
+    nodes = [invoke("Image.load", id=constant(f"MODIS/061/MOD13Q1/{name}")) for name in names]
+    node = invoke("ImageCollection.fromImages", images={"arrayValue": {"values": nodes}})
+    return Expression.parse({"result": "0", "values": {"0": node}})
+
+
+def numbers(features):
+    return [feature["properties"]["number"] for feature in features]
+
+
+@pytest.mark.parametrize("page_size", [1, 2, 3, 7, 8, 1000])
+def test_features_come_in_order_whatever_the_size_of_pages(emulator, client, page_size):
+    assert numbers(client.compute_features(points(7), page_size=page_size, workload_tag="tables")) == list(range(7))
+    bodies = [item.body for item in emulator.requests if item.method == "table:computeFeatures"]
+    assert len(bodies) == -(-7 // page_size)
+    assert {(body["pageSize"], body["workloadTag"]) for body in bodies} == {(page_size, "tables")}
+    assert "pageToken" not in bodies[0]
+
+
+def test_features_are_geojson(client):
+    (feature,) = client.compute_features(points(1))
+    assert feature == {
+        "type": "Feature",
+        "geometry": {"type": "Point", "coordinates": [-55.5, -12]},
+        "properties": {"number": 0, "system:index": "0"},
+    }
+
+
+def test_a_collection_without_features_has_none(emulator, client):
+    assert list(client.compute_features(points(0))) == []
+    assert emulator.calls == ["table:computeFeatures"]
+
+
+@pytest.mark.parametrize("fault", ["429", "503", "truncate", "corrupt", "reset", "502 html"])
+def test_a_page_that_is_struck_is_asked_for_again_and_no_feature_lost_or_doubled(emulator, client, fault):
+    found = client.compute_features(points(6), page_size=2)
+    first = next(found)
+    emulator.inject("table:computeFeatures", fault, fault)
+    assert numbers([first, *found]) == list(range(6))
+    assert emulator.calls.count("table:computeFeatures") == 5
+    assert not emulator.pending
+
+
+def test_a_page_that_fails_for_good_ends_the_features_with_its_error(emulator, client):
+    found = client.compute_features(points(6), page_size=2)
+    assert numbers([next(found), next(found)]) == [0, 1]
+    emulator.inject("table:computeFeatures", "400 memory")
+    with pytest.raises(errors.MemoryLimitExceeded):
+        next(found)
+    assert emulator.calls.count("table:computeFeatures") == 2
+
+
+@pytest.mark.parametrize("page_size", [0, -1])
+def test_a_page_without_features_is_refused_before_a_request(emulator, client, page_size):
+    with pytest.raises(ValueError, match=f"page_size must be at least 1, got {page_size}"):
+        client.compute_features(points(1), page_size=page_size)
+    assert emulator.calls == []
+
+
+def test_images_of_an_expression_come_in_order_page_by_page(emulator, client):
+    found = list(client.compute_images(images(0, 5), page_size=2))
+    names = [image["name"].rsplit("/", 1)[-1] for image in found]
+    assert names == ["2023_01_01", "2023_01_17", "2023_02_02", "2023_02_18", "2023_03_06"]
+    assert found[0]["startTime"].startswith("2023-01-01")
+    assert "NDVI" in {band["id"] for band in found[0]["bands"]}
+    assert emulator.calls == ["imageCollection:computeImages"] * 3
+
+
+class ScriptedTransport:
+    """Answers with what it was told to, and remembers the bodies it was sent."""
+
+    def __init__(self, answers):
+        self.answers, self.bodies = answers, []
+
+    def send(self, *_, body=None, **__):
+        self.bodies.append(body)
+        return Response(json.dumps(next(self.answers)).encode(), {})
+
+
+def scripted(answers):
+    transport = ScriptedTransport(iter(answers))
+    return EarthEngineClient(ClientSettings(project="demo-project", retry=QUICK), transport=transport), transport
+
+
+def feature(number):
+    return {"type": "Feature", "geometry": None, "properties": {"number": number}}
+
+
+@pytest.mark.parametrize("cycle", [["a"], ["a", "b", "c"]])
+def test_a_page_token_that_repeats_forever_is_an_error(cycle):
+    answers = ({"features": [feature(0)], "nextPageToken": token} for token in itertools.cycle(cycle))
+    client, transport = scripted(answers)
+    with pytest.raises(errors.MalformedResponse, match="pages never end: the token 'a' came a second time"):
+        list(client.compute_features(points(1)))
+    assert len(transport.bodies) == len(cycle) + 1
+
+
+def test_short_and_empty_pages_are_no_end_while_a_token_follows():
+    pages = [
+        {"type": "FeatureCollection", "nextPageToken": "a"},
+        {"features": [feature(0)], "nextPageToken": "b"},
+        {"features": [], "nextPageToken": "c"},
+        {"features": [feature(1), feature(2)]},
+    ]
+    client, transport = scripted(pages)
+    assert numbers(client.compute_features(points(1))) == [0, 1, 2]
+    assert [body.get("pageToken") for body in transport.bodies] == [None, "a", "b", "c"]
+
+
+@pytest.mark.parametrize("features", ["x", {"a": 1}, [1]])
+def test_a_page_whose_features_are_no_features_is_told(features):
+    client, _ = scripted([{"features": features}])
+    with pytest.raises(errors.MalformedResponse, match="Expected a list of features"):
+        list(client.compute_features(points(1)))
+
+
 def test_an_expression_that_gives_no_image_is_refused(client):
     graph = {"result": "0", "values": {"0": invoke("Number.add", left=constant(1), right=constant(2))}}
     with pytest.raises(ValueError, match="expression must give an image"):
@@ -214,9 +348,9 @@ def test_requests_are_paced(emulator):
 
     with connected(emulator.url, requests_per_second=20) as client:
         started = time.monotonic()
-        for _ in range(11):
+        for _ in range(21):
             client.get_asset(IMAGE)
-    assert time.monotonic() - started >= 0.5
+    assert time.monotonic() - started >= 1.0
 
 
 def test_a_client_that_was_told_to_stop_sends_nothing_more_and_waits_no_longer(emulator, client):

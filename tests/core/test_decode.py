@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from airflow_ee.core.decode import decode_npy, split_masks
-from airflow_ee.core.errors import MalformedResponse
+from airflow_ee.core.decode import AnswerForm, decode_npy
+from airflow_ee.core.errors import MalformedResponse, OtherTypes
 
 DTYPES = ["<u1", "<i1", "<u2", "<i2", "<u4", "<i4", "<i8", "<f4", "<f8"]
 fields = st.lists(st.sampled_from(DTYPES), min_size=1, max_size=4).map(
@@ -76,11 +76,74 @@ def test_objects_are_never_unpickled():
         decode_npy(body, shape=(1, 1))
 
 
-def test_masks_are_separated_from_values_band_by_band():
-    array = np.zeros((1, 3), [("NDVI", "<i2"), ("NDVI__valid", "<u1")])
-    array["NDVI"] = [[5, 0, 0]]
-    array["NDVI__valid"] = [[1, 1, 0]]
-    block = split_masks(array, ["NDVI"], "__valid")
-    values, valid = block.band("NDVI")
+def form(masks, *kinds):
+    return AnswerForm(tuple(f"b{i}" for i in range(len(kinds))), tuple(map(np.dtype, kinds)), masks)
+
+
+@pytest.mark.parametrize(
+    ("masks", "names", "counted"),
+    [
+        ("none", ["b0", "b1"], 2 + 4 + 2),
+        ("each", ["b0", "b1", "b0__valid", "b1__valid"], 2 + 4 + 2 + 4),
+        ("shared", ["b0", "b1", "b0__valid"], 2 + 4 + 1 + 3),
+        ("fraction", ["b0", "b1", "b0__valid", "b1__valid"], 2 + 4 + 8 + 4),
+    ],
+)
+def test_masks_come_as_bands_and_are_counted_as_the_service_counts(masks, names, counted):
+    asked = form(masks, "i2", "f4")
+    assert list(asked.dtype.names) == names
+    assert asked.bytes_per_pixel == counted
+
+
+def test_masks_are_told_from_values_band_by_band():
+    asked = form("each", "i2", "u1")
+    array = np.zeros((1, 3), asked.dtype)
+    array["b0"] = [[5, 0, 0]]
+    array["b0__valid"] = [[1, 1, 0]]
+    block = asked.block(asked.read(memoryview(npy(array)), (1, 3)))
+    values, valid = block.band("b0")
     assert values.tolist() == [[5, 0, 0]]
     assert valid.tolist() == [[True, True, False]]
+    assert not block.band("b1")[1].any()
+    assert np.shares_memory(
+        block.values[0], block.values[1].base if block.values[1].base is not None else block.values[1]
+    )
+
+
+def test_a_shared_mask_serves_every_band_and_none_means_valid_everywhere():
+    shared = form("shared", "i2", "i2")
+    array = np.zeros((2, 2), shared.dtype)
+    array["b0__valid"] = [[1, 0], [0, 1]]
+    first, second = shared.block(array).valid
+    assert first is second
+    assert first.tolist() == [[True, False], [False, True]]
+    everywhere = form("none", "f4")
+    assert everywhere.block(np.zeros((2, 2), everywhere.dtype)).valid[0].all()
+
+
+def test_fractions_are_kept():
+    asked = form("fraction", "i2")
+    array = np.zeros((1, 2), asked.dtype)
+    array["b0__valid"] = [[0.25, 0.0]]
+    block = asked.block(array)
+    assert block.masks[0].tolist() == [[0.25, 0.0]]
+    assert block.valid[0].tolist() == [[True, False]]
+
+
+def test_pixels_of_other_types_are_an_error_of_their_own_that_names_them():
+    body = memoryview(npy(np.zeros((1, 1), [("b0", "<u2"), ("b0__valid", "u1")])))
+    with pytest.raises(OtherTypes, match="Asked for pixels of int16, uint8, got uint16, uint8") as refused:
+        form("each", "i2").read(body, (1, 1))
+    assert refused.value.details == ({"types": ["uint16"]},)
+
+
+def test_another_byte_order_is_no_other_type():
+    array = np.array([[(258, 1)]], [("b0", ">i2"), ("b0__valid", "u1")])
+    asked = form("each", "i2")
+    assert asked.block(asked.read(memoryview(npy(array)), (1, 1))).values[0].tolist() == [[258]]
+
+
+def test_a_header_longer_than_any_real_one_is_not_looked_at():
+    body = b"\x93NUMPY\x02\x00" + (1 << 30).to_bytes(4, "little") + b"{" * 1000
+    with pytest.raises(MalformedResponse, match="header of 1073741836 bytes"):
+        decode_npy(body, shape=(1, 1))

@@ -55,7 +55,7 @@ def test_the_shared_example_graphs_are_graphs():
 
 def test_masks_are_added_without_touching_the_graph_that_was_given():
     given = load_image("x")
-    wrapped = with_masks(given, ["NDVI"], suffix="__valid", min_mask=0.5)
+    wrapped = with_masks(given, ["NDVI"], ["NDVI__valid"], min_mask=0.5)
     assert given.graph["values"]["0"] == wrapped.graph["values"]["0"]
     assert "Image.gte" in wrapped.text
     assert '"NDVI__valid"' in wrapped.text

@@ -178,3 +178,19 @@ def test_a_large_band_is_kept_on_disk(tmp_path):
     made.put(tile, PixelBlock(("b",), (np.ones((2, 2), "f8"),), (np.ones((2, 2), bool),)))
     assert isinstance(made.values[0], np.memmap)
     assert Path(made.values[0].filename).parent == tmp_path
+
+
+def test_a_cloud_optimized_file_is_one_in_the_eyes_of_rio_cogeo_and_its_overviews_are_pixels_of_the_image(tmp_path):
+    from rio_cogeo.cogeo import cog_validate
+
+    valid = np.ones((1500, 1100), bool)
+    valid[:100] = False
+    made = canvas([np.arange(1500 * 1100, dtype=np.int32).reshape(1500, 1100)], [valid], tmp_path)
+    for mask in ("nodata", "band"):
+        file = tmp_path / f"{mask}.tif"
+        write_geotiff(file, made, cloud_optimized=True, mask=mask)
+        assert cog_validate(file) == (True, [], [])
+        with rasterio.open(file) as whole, rasterio.open(file, overview_level=0) as smaller:
+            assert whole.overviews(1) == [2, 4]
+            assert set(smaller.read(1, masked=True).compressed()) <= set(whole.read(1, masked=True).compressed())
+            assert np.ma.getmaskarray(smaller.read(1, masked=True)).mean() == pytest.approx(100 / 1500, abs=0.002)

@@ -9,8 +9,6 @@ import pyarrow.parquet
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from airflow_ee.core.presets import PRESETS, find_preset, modis_composite_end
-from airflow_ee.core.quality import QualityRule
 from airflow_ee.core.series import SCHEMA, PartRecord, SeriesTable
 from airflow_ee.core.sinks.base import Location
 
@@ -166,29 +164,3 @@ def test_a_damaged_memory_of_the_last_merge_is_done_without(tmp_path, damage):
 def test_two_collections_have_parts_of_their_own(tmp_path):
     table = table_at(tmp_path)
     assert table.part("terra", "r", "NDVI", "0") != table.part("aqua", "r", "NDVI", "0")
-
-
-def test_the_modis_calendar_starts_anew_on_new_years_day():
-    start, days = datetime(2007, 1, 1, tzinfo=UTC), []
-    while start.year == 2007:
-        days.append(start.timetuple().tm_yday)
-        start = modis_composite_end(start)
-    assert days == list(range(1, 354, 16))
-    assert start == datetime(2008, 1, 1, tzinfo=UTC)
-    assert modis_composite_end(datetime(2008, 12, 18, tzinfo=UTC)) == datetime(2009, 1, 1, tzinfo=UTC)
-
-
-def test_presets_are_found_by_name_and_by_collection():
-    assert find_preset("MOD13Q1") is find_preset("MODIS/061/MOD13Q1")
-    assert find_preset("local/x") is None
-    for preset in PRESETS.values():
-        assert set(preset.indices.values()) <= set(preset.bands)
-        assert preset.quality is None or set(QualityRule.parse(preset.quality).bands) <= set(preset.bands)
-    with pytest.raises(ValueError, match="index must be one of NDVI, EVI"):
-        PRESETS["MOD13Q1"].index_band("LAI")
-
-
-@pytest.mark.parametrize("text", ["", "SummaryQA", "SummaryQA<=", "<=1", "a<=1 or b<=1", "a<=b"])
-def test_a_quality_rule_that_is_none_is_refused(text):
-    with pytest.raises(ValueError, match="quality must be comparisons"):
-        QualityRule.parse(text)

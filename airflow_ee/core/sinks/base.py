@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import posixpath
+import re
+import secrets
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +17,11 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-__all__ = ["Location", "scratch_directory"]
+__all__ = ["Location", "naming", "scratch_directory"]
+
+HIDDEN_SUFFIX = ".part"
+COPY_BYTES = 1 << 20
+_LEFTOVER = re.compile(rf"\.(.+)\.[^.]+{re.escape(HIDDEN_SUFFIX)}")
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,12 @@ class Location:
     def name(self) -> str:
         """The last part of the path."""
         return posixpath.basename(self.path.rstrip("/"))
+
+    @property
+    def parent(self) -> Location:
+        """The folder that it is in; behind a symbolic link, that of what it leads to."""
+        path = os.path.realpath(self.path) if self.is_local else self.path.rstrip("/")
+        return replace(self, path=posixpath.dirname(path), url=posixpath.dirname(self.url.rstrip("/")))
 
     @property
     def is_local(self) -> bool:
@@ -90,39 +104,101 @@ class Location:
         return bytes(self.filesystem.cat_file(self.path))
 
     def write_bytes(self, content: bytes) -> None:
-        """Write a whole file, or none."""
-        with scratch_directory() as directory:
-            file = directory / "content"
-            file.write_bytes(content)
-            self.publish(file)
+        """Write a whole file, or none.
+
+        Raises
+        ------
+        OSError
+            When it cannot be written; the message names the place.
+        """
+        if not self.is_local:
+            self.put(content)
+            return
+        with naming(self.url):
+            # Behind a symbolic link the file itself is replaced, not the link.
+            target = Path(os.path.realpath(self.path))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _write_beside(target, [content], synced=True)
+
+    def put(self, *pieces: bytes | memoryview, scratch: Location | None = None) -> None:
+        """Write a whole file, or none, of pieces one after the other; not yet safe from a loss of power.
+
+        For what is written often and can be made again: it is not synced to the disk, and costs no second copy. A killed process loses
+        nothing; a power failure may, which digests tell.
+
+        Parameters
+        ----------
+        scratch
+            Folder of the same disk for what a killed process leaves; None: that of the file.
+
+        Raises
+        ------
+        OSError
+            When it cannot be written; the message names the place.
+        """
+        with naming(self.url):
+            if self.is_local:
+                _write_beside(Path(self.path), pieces, synced=False, folder=scratch.path if scratch else None)
+            else:
+                self.filesystem.pipe_file(self.path, b"".join(pieces))
+
+    def append(self, content: bytes) -> None:
+        """Add to the end of a local file, which begins with this where it is not there.
+
+        Raises
+        ------
+        OSError
+            When it cannot be written; the message names the place. A part of ``content`` may be in the file then.
+        """
+        with naming(self.url), open(self.path, "ab", buffering=0) as file:
+            left = memoryview(content)
+            while left:
+                left = left[file.write(left) :]
+
+    def make_folder(self) -> None:
+        """Make the folder, where the filesystem has such things."""
+        if self.is_local:
+            os.makedirs(self.path, exist_ok=True)
+
+    def remove(self) -> None:
+        """Remove the file or folder, with all that is in it; harmless when it is not there."""
+        with contextlib.suppress(FileNotFoundError):
+            self.filesystem.rm(self.path, recursive=True)
 
     def publish(self, file: Path) -> int:
         """Make the finished local ``file`` visible here in one step; tells its size in bytes.
 
-        A local target is renamed into place from a hidden neighbour; an object store shows an object only when its
-        upload is complete.
+        A local target is renamed into place from below its own folder, or copied to a hidden neighbour first; an object store shows an
+        object only when its upload is complete.
+
+        Raises
+        ------
+        OSError
+            When it cannot be written; the message names the place.
         """
         size_bytes = file.stat().st_size
-        if not self.is_local:
-            self.filesystem.put_file(str(file), self.path)
-            return size_bytes
-        # Behind a symbolic link the file itself is replaced, not the link.
-        target = Path(os.path.realpath(self.path))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, hidden = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as copy, file.open("rb") as original:
-                while chunk := original.read(1 << 20):
-                    copy.write(chunk)
-                copy.flush()
-                os.fsync(copy.fileno())
-            os.chmod(hidden, 0o666 & ~_umask())
-            os.replace(hidden, target)
-        except BaseException:
-            # SIGTERM arrives as an exception in a task: the neighbour must not stay.
-            os.unlink(hidden)
-            raise
+        with naming(self.url):
+            if not self.is_local:
+                self.filesystem.put_file(str(file), self.path)
+                return size_bytes
+            target = Path(os.path.realpath(self.path))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.parent in file.parents:
+                _rename_synced(file, target)
+            else:
+                with file.open("rb") as original:
+                    _write_beside(target, iter(lambda: original.read(COPY_BYTES), b""), synced=True)
         return size_bytes
+
+    def remove_leftovers(self, *names: str) -> None:
+        """Remove what processes that were killed have left of files of these names, which they were about to put in this folder."""
+        if not self.is_local:
+            return
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.path) as entries:
+            for entry in entries:
+                left = _LEFTOVER.fullmatch(entry.name)
+                if left and left[1] in names:
+                    _remove(entry)
 
     def files(self) -> dict[str, tuple[int, str]]:
         """Every file below this folder: its path, with size and whatever tells its version (time, etag, generation)."""
@@ -144,17 +220,78 @@ class Location:
 
 
 @contextmanager
-def scratch_directory() -> Iterator[Path]:
-    """A folder of this worker's own that is gone afterwards, also when the task is told to stop."""
+def naming(url: str) -> Iterator[None]:
+    """Have a failure name the place as users know it: a full disk names none, and who writes beside a file names what is hidden there.
+
+    >>> with naming("/data/x.tif"):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+    OSError: [Errno 28] No space left on device: '/data/x.tif'
+    """
+    try:
+        yield
+    except OSError as problem:
+        if url in str(problem):
+            raise
+        if problem.errno is None:
+            raise type(problem)(f"{url}: {problem}") from problem
+        if problem.filename is not None and "/." not in str(problem.filename):
+            raise
+        raise OSError(problem.errno, problem.strerror, url) from problem
+
+
+@contextmanager
+def scratch_directory(beside: Location | None = None) -> Iterator[Path]:
+    """A folder of this worker's own that is gone afterwards, also when the task is told to stop.
+
+    Parameters
+    ----------
+    beside
+        A local output that the folder is made beside, hidden, so that what is finished in it only has to be renamed; else it is where
+        the machine keeps temporary files.
+    """
+    parent = None
+    if beside is not None and beside.is_local:
+        parent = os.path.dirname(os.path.realpath(beside.path))
+        os.makedirs(parent, exist_ok=True)
+    prefix, suffix = ("airflow-ee-", None) if beside is None else (f".{beside.name}.", HIDDEN_SUFFIX)
     # A thread that nobody waits for any more may write one last file while the folder is removed.
-    with tempfile.TemporaryDirectory(prefix="airflow-ee-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(suffix, prefix, parent, ignore_cleanup_errors=True) as name:
         yield Path(name)
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def _write_beside(
+    target: Path, pieces: Iterable[bytes | memoryview], *, synced: bool, folder: str | None = None
+) -> None:
+    """Write a hidden neighbour, or a hidden file in ``folder``, and rename it when it is whole."""
+    hidden = Path(folder or target.parent, f".{target.name}.{secrets.token_hex(6)}{HIDDEN_SUFFIX}")
+    try:
+        with hidden.open("xb") as file:
+            for piece in pieces:
+                file.write(piece)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(hidden, target)
+    except BaseException:
+        # SIGTERM arrives as an exception in a task: the neighbour must not stay.
+        with contextlib.suppress(FileNotFoundError):
+            hidden.unlink()
+        raise
+
+
+def _rename_synced(file: Path, target: Path) -> None:
+    """Rename a file of a hidden folder below the target's: nothing is copied."""
+    with file.open("rb") as handle:
+        os.fsync(handle.fileno())
+    os.replace(file, target)
+
+
+def _remove(entry: os.DirEntry[str]) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        shutil.rmtree(entry.path, ignore_errors=True)
+    else:
+        os.unlink(entry.path)
 
 
 def _version(info: dict[str, Any]) -> str:

@@ -1,0 +1,147 @@
+"""What is known of a dataset's shards, beside them: a killed task run again makes only those that are missing."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from airflow_ee.core.sinks.base import Location
+
+__all__ = ["MANIFEST", "SCRATCH", "Manifest", "ShardRecord", "shard_name"]
+
+MANIFEST = "manifest.jsonl"
+SCRATCH = "patches"
+"""What hidden folders are named after in which shards are made."""
+_SHARD = re.compile(r"(patches-\d{5,}-of-\d{5,}\.(?:tfrecord|tfrecord\.gz|npz|zarr))(?:/.*)?")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardRecord:
+    """One finished shard."""
+
+    file: str
+    """Name in the dataset's folder."""
+    first_point: int
+    """Index of its first point."""
+    points: int
+    patches: int
+    """Patches in the file."""
+    fully_masked: int
+    """Patches, left out or not, without one pixel that is valid in every band."""
+    partly_masked: int
+    """Patches, left out or not, some of whose pixels are valid in every band."""
+    left_out: int
+    """Patches that are not in the file for what is masked of them."""
+    bytes: int
+    crc32c: str
+    """Of the file, or of a folder's files in order, in base64 as Cloud Storage shows it."""
+    simulated: bool
+    """Whether the pixels are an emulator's simulation."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a reader of the dataset has to know of the shard."""
+        return {"file": self.file, "patches": self.patches, "bytes": self.bytes, "crc32c": self.crc32c}
+
+
+class Manifest:
+    """``manifest.jsonl`` of a dataset: its digest, then a line for each finished shard."""
+
+    def __init__(self, folder: Location, digest: str) -> None:
+        self._folder = folder
+        self._digest = digest
+        self._records: dict[str, ShardRecord] = {}
+
+    @property
+    def records(self) -> tuple[ShardRecord, ...]:
+        """Every finished shard, in order."""
+        return tuple(self._records[name] for name in sorted(self._records))
+
+    def resume(self, planned: Iterable[str]) -> None:
+        """Take up the shards that are recorded for this very dataset and there, whole; remove those of any other.
+
+        Parameters
+        ----------
+        planned
+            Names of all shards of the dataset.
+        """
+        _remove_scratch(self._folder)
+        sizes = _shard_sizes(self._folder)
+        found = self._read() if (self._folder / MANIFEST).exists() else None
+        if found is None or found[0] != self._digest:
+            if found is not None or sizes:
+                log.warning("%s holds patches of another request: they are replaced", self._folder.url)
+            self._discard(sizes)
+            self._write()
+            return
+        names = set(planned)
+        self._records = {
+            record.file: record
+            for record in found[1]
+            if record.file in names and sizes.get(record.file) == record.bytes
+        }
+        log.info("%s: %d of %d shards are there already", self._folder.url, len(self._records), len(names))
+
+    def add(self, record: ShardRecord) -> None:
+        """Record a shard that has been published."""
+        self._records[record.file] = record
+        self._write()
+
+    def check(self) -> None:
+        """Look whether every recorded shard is there.
+
+        Raises
+        ------
+        FileNotFoundError
+            When one is gone, with the folder perhaps.
+        """
+        sizes = _shard_sizes(self._folder)
+        for record in self.records:
+            if sizes.get(record.file) != record.bytes:
+                raise FileNotFoundError(f"{(self._folder / record.file).url} was written and is gone; run again")
+
+    def _read(self) -> tuple[str, list[ShardRecord]]:
+        lines = [json.loads(line) for line in (self._folder / MANIFEST).read_bytes().splitlines()]
+        return lines[0]["digest"], [ShardRecord(**line) for line in lines[1:]]
+
+    def _write(self) -> None:
+        lines = [{"digest": self._digest}, *(dataclasses.asdict(record) for record in self.records)]
+        (self._folder / MANIFEST).write_bytes("".join(json.dumps(line) + "\n" for line in lines).encode())
+
+    def _discard(self, shards: Iterable[str]) -> None:
+        for name in shards:
+            (self._folder / name).remove()
+
+
+def shard_name(number: int, count: int, suffix: str) -> str:
+    """Name of a shard, as TensorFlow's own tools name theirs.
+
+    >>> shard_name(3, 10, ".npz")
+    'patches-00003-of-00010.npz'
+    """
+    return f"patches-{number:05}-of-{count:05}{suffix}"
+
+
+def _remove_scratch(folder: Location) -> None:
+    """Remove what killed runs left."""
+    if folder.is_local:
+        for left in Path(folder.path).glob(f".{SCRATCH}.*"):
+            shutil.rmtree(left)
+
+
+def _shard_sizes(folder: Location) -> dict[str, int]:
+    """Every shard in the folder with its bytes."""
+    sizes: dict[str, int] = {}
+    start = len(folder.path.rstrip("/")) + 1
+    for path, (size_bytes, _) in folder.files().items():
+        match = _SHARD.fullmatch(path[start:])
+        if match:
+            sizes[match[1]] = sizes.get(match[1], 0) + size_bytes
+    return sizes
