@@ -20,6 +20,7 @@ from airflow_ee.emulator.emulator import Emulator
 from airflow_ee.emulator.errors import EmulatorError
 from airflow_ee.emulator.functions import registry
 from airflow_ee.emulator.http.plan import RANDOM_FAULTS
+from airflow_ee.emulator.limits import MAX_PENDING
 from airflow_ee.emulator.values.dates import parse_time
 
 
@@ -50,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         default=404,
         help="the answer to an asset that is not there (default: %(default)s)",
     )
-    options.add_argument("--storage-endpoint", metavar="URL", help="upload gs:// exports to this Cloud Storage API")
+    options.add_argument("--storage-endpoint", metavar="URL", help="Cloud Storage API of gs:// exports and imports")
     options.add_argument("--seed", type=int, help="makes operation ids repeatable")
     options.add_argument("--list-functions", action="store_true", help="print the functions evaluated, and stop")
     _add_limits(options.add_argument_group("limits and credentials"))
@@ -71,6 +72,12 @@ def _add_limits(options: argparse._ArgumentGroup) -> None:
         type=float,
         default=100,
         help="starts of a project in any second, beyond it 429; 0 for no limit",
+    )
+    options.add_argument(
+        "--max-pending-operations",
+        type=int,
+        default=MAX_PENDING,
+        help="operations of a project that may wait, beyond it 400 (default: %(default)s)",
     )
     options.add_argument("--high-volume-port", type=int, default=0, help="port of the second host; 0 takes a free one")
     options.add_argument(
@@ -142,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             fault_kinds=options.fault_kinds,
             clock=ShiftedClock(options.start_time),
             duplicate_request_id=options.duplicate_request_id,
+            max_pending_operations=options.max_pending_operations,
             unknown_asset_status=options.unknown_asset_status,
             compute=ComputeOptions(
                 options.processes, options.cache_bytes, options.timeout_seconds, fixed_payload=options.fixed_payload

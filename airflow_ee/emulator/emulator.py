@@ -24,6 +24,7 @@ from airflow_ee.emulator.claim import RootClaim
 from airflow_ee.emulator.clock import Clock, ManualClock, ShiftedClock
 from airflow_ee.emulator.compute.service import ComputeOptions, PixelService
 from airflow_ee.emulator.errors import invalid
+from airflow_ee.emulator.exports.bigquery import BigQueryFolder
 from airflow_ee.emulator.exports.delivery import delivery
 from airflow_ee.emulator.exports.life import DuplicateRule, Durations, OperationLife
 from airflow_ee.emulator.exports.store import FileOperationStore
@@ -36,6 +37,10 @@ from airflow_ee.emulator.http.credentials import Credentials
 from airflow_ee.emulator.http.journal import RecordedRequest
 from airflow_ee.emulator.http.plan import RANDOM_FAULTS, Chance
 from airflow_ee.emulator.http.server import Connections, Server
+from airflow_ee.emulator.imports import external
+from airflow_ee.emulator.imports.buckets import buckets
+from airflow_ee.emulator.imports.work import ImportWork
+from airflow_ee.emulator.limits import MAX_PENDING
 from airflow_ee.emulator.session import Session
 from airflow_ee.emulator.values.dates import timestamp
 
@@ -53,6 +58,7 @@ _METHODS: dict[str, Callable[[Call, Session], Answer]] = {
     "assets.patch": assets.patch_asset,
     "assets.setIamPolicy": policies.set_policy,
     "assets.testIamPermissions": policies.test_permissions,
+    "image:importExternal": external.import_external,
     "imageCollection:computeImages": images.compute_images,
     "locations.assets.create": assets.create_asset,
     "table:computeFeatures": features.compute_features,
@@ -98,12 +104,14 @@ class Emulator:
         The share of calls that go wrong by chance, the seed of chance, and what goes wrong.
     duplicate_request_id
         What a repeated requestId gets: an ``error``, or the ``same`` operation. Google's answer is not documented.
+    max_pending_operations
+        How many operations of a project may wait; the next ones are refused.
     unknown_asset_status
         404 or 403 for assets.get and getPixels of an asset that is not there: Google's answer is not documented.
     compute
         Processes beside the server, the cache of answers, and payloads that are made once.
     storage_endpoint
-        URL of a Cloud Storage JSON API, an emulator's say: exports to ``gs://`` are uploaded there, not kept in folders.
+        URL of a Cloud Storage JSON API, an emulator's say: exports to ``gs://`` are uploaded there, not kept in folders, and imports read from there.
 
     Examples
     --------
@@ -136,6 +144,7 @@ class Emulator:
         fault_seed: int | None = None,
         fault_kinds: Sequence[str] = RANDOM_FAULTS,
         duplicate_request_id: DuplicateRule = "error",
+        max_pending_operations: int = MAX_PENDING,
         unknown_asset_status: int = 404,
         compute: ComputeOptions | None = None,
         storage_endpoint: str | None = None,
@@ -147,17 +156,18 @@ class Emulator:
         self._claim = RootClaim(self.root)
         with self._claim.kept_on_success():
             recipe = CatalogRecipe.of_texts(catalogs, self.root, unknown_asset_status=unknown_asset_status)
-            store = recipe.store()
+            store = recipe.store(own_buckets=storage_endpoint is None)
             store.recover()
             self.catalog = self._read(recipe, store)
             self._operations = FileOperationStore(self.root / "operations")
             self._life = OperationLife(
                 self._operations,
-                ExportWork(store, delivery(self.root, storage_endpoint), self._session, self.clock.now),
+                self._work(store, storage_endpoint),
                 self.root / "drafts",
                 self.clock,
                 durations=Durations(pending_seconds, running_seconds, cancelling_seconds),
                 duplicate_request_id=duplicate_request_id,
+                max_pending=max_pending_operations,
                 seed=seed,
             )
             self._compute_options = compute or ComputeOptions()
@@ -173,6 +183,11 @@ class Emulator:
             self._app = self._application(conditions)
             self._connections = Connections()
             self._server = Server(self._app, self._connections, host=host, port=port, high_volume_port=high_volume_port)
+
+    def _work(self, store: AssetStore, storage_endpoint: str | None) -> ExportWork:
+        tables = BigQueryFolder(self.root / "bigquery")
+        imports = ImportWork(buckets(self.root, storage_endpoint), self._session, self.clock.now)
+        return ExportWork(store, delivery(self.root, storage_endpoint), tables, imports, self._session, self.clock.now)
 
     def _read(self, recipe: CatalogRecipe, store: AssetStore) -> Catalog:
         try:

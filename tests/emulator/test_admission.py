@@ -4,6 +4,7 @@ import inspect
 import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -95,6 +96,17 @@ def test_open_requests_are_counted_for_each_host():
         assert named.status_code == 200
         high.post(f"{name}:cancel", {})
         waiting.join()
+
+
+def test_requests_that_travel_are_under_way_and_refusals_travel_too():
+    latency = 0.4
+    with Emulator(max_concurrent_requests=3, latency_seconds=latency) as emulator, ThreadPoolExecutor(5) as pool:
+        began = time.monotonic()
+        made = [pool.submit(lambda: Rest(emulator.url).get("projects/p/assets/x")) for _ in range(5)]
+        answers = [each.result() for each in made]
+        assert sorted(answer.status_code for answer in answers) == [404, 404, 404, 429, 429]
+        assert all(answer.elapsed.total_seconds() >= latency for answer in answers)
+        assert time.monotonic() - began < 5 * latency
 
 
 @pytest.fixture(scope="module")

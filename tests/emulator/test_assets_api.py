@@ -117,6 +117,27 @@ def test_policies_are_kept_shown_and_moved_with_their_asset(shelf):
     assert shelf.post(f"{name}:getIamPolicy").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        [{"role": "roles/viewer", "members": ["allUsers"]}],
+        [{"role": "roles/owner", "members": ["user:b@example.com"]}],
+    ],
+)
+def test_nobody_can_lock_the_owners_of_an_asset_out(shelf, given):
+    name, mine = f"{HOME}/box/all/one", "user:a@example.com"
+    shelf.post(f"{name}:setIamPolicy", {"policy": {"bindings": [{"role": "roles/owner", "members": [mine]}]}})
+    answered = shelf.post(f"{name}:setIamPolicy", {"policy": {"bindings": given}}).json()
+    assert shelf.post(f"{name}:getIamPolicy").json() == answered
+    members = {each["role"]: each["members"] for each in answered["bindings"]}
+    new_owners = [member for each in given if each["role"] == "roles/owner" for member in each["members"]]
+    assert members.pop("roles/owner") == [mine, *new_owners]
+    assert members == {each["role"]: each["members"] for each in given if each["role"] != "roles/owner"}
+    asked = {"permissions": ["earthengine.assets.setIamPolicy"]}
+    assert shelf.post(f"{name}:testIamPermissions", asked).json() == asked
+
+
 def test_permissions_that_one_has(rest):
     asked = {"permissions": ["earthengine.assets.get", "earthengine.assets.delete"]}
     public = "projects/earthengine-public/assets/MODIS/061/MOD13Q1"

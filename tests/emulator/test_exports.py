@@ -174,14 +174,10 @@ def test_an_export_without_a_usable_grid_is_refused(rest):
     ("method", "body", "status", "complaint"),
     [
         ("image", {"fileExportOptions": {**TFRECORD, "tfRecordOptions": {"sequenceData": True}}}, 400, "sequenceData"),
-        ("image", {"fileExportOptions": {**TFRECORD, "tfRecordOptions": {"tensorDepths": {"a": 2}}}}, 400, "tensorDepths"),
+        ("image", {"fileExportOptions": {**TFRECORD, "tfRecordOptions": {"tensorDepths": {"a": 0}}}}, 400, "Depth of band 'a'"),
         ("image", {"fileExportOptions": {**TFRECORD, "geoTiffOptions": {"tileSize": 64}}}, 400, "geoTiffOptions"),
         ("image", to_bucket(metadataKeys=["a"]), 400, "metadataKeys is not emulated"),
         ("image", to_bucket(noData={"integerValue": "3"}), 400, "noData.float_value"),
-        ("table", {"bigqueryExportOptions": {"bigqueryDestination": {"table": "p.d.t"}}}, 501, "BigQuery"),
-        ("table", {"featureViewExportOptions": {"featureViewDestination": {"name": "projects/p/assets/v"}}}, 501, "FeatureView"),
-        ("video", {}, 501, "projects.video.export is not emulated"),
-        ("classifier", {}, 501, "projects.classifier.export is not emulated"),
     ],
 )  # fmt: skip
 def test_other_exports_are_refused_by_name(rest, emulator, method, body, status, complaint):

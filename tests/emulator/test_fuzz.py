@@ -83,6 +83,22 @@ def test_random_graphs_have_values_or_are_refused(first, running):
     assert set(codes) <= {"ok", "INVALID_ARGUMENT"}
 
 
+IMAGE_MANIFEST = {
+    "name": "projects/demo-project/assets/i",
+    "tilesets": [{"id": "t", "crs": "EPSG:32632", "sources": [{"uris": ["gs://b/a.tif"], "dimensions": {"width": 4, "height": 3}}]}],
+    "bands": [{"id": "r", "tilesetId": "t", "tilesetBandIndex": 1, "missingData": {"values": [1]}, "pyramidingPolicy": "MODE"}],
+    "maskBands": [{"tilesetId": "t", "bandIds": ["r"]}],
+    "footprint": {"points": [{"x": 0, "y": 0}, {"x": 1, "y": 0}, {"x": 1, "y": 1}, {"x": 0, "y": 0}], "bandId": "r"},
+    "properties": {"a": 1},
+    "startTime": "2020-01-01T00:00:00Z",
+}  # fmt: skip
+TABLE_MANIFEST = {
+    "name": "projects/demo-project/assets/t",
+    "sources": [{"uris": ["gs://b/t.csv"], "charset": "UTF-8", "xColumn": "x", "yColumn": "y", "csvDelimiter": ",", "maxVertices": 9}],
+    "columnDataTypeOverrides": {"a": "COLUMN_DATA_TYPE_STRING"},
+}  # fmt: skip
+
+
 def seeds_of_requests():
     """Requests that are good as they are."""
     affine = grid("EPSG:32632", (600000, 5200000), 10, 16, 12)
@@ -103,6 +119,14 @@ def seeds_of_requests():
         ("POST", f"{project}/tables", {"expression": ndvi, "fileFormat": "CSV", "selectors": ["a"]}),
         ("POST", f"{project}/table:export", {"expression": ndvi, "fileExportOptions": {**destination, "fileFormat": "CSV"}}),
         ("POST", f"{project}/assets?assetId=x", {"type": "FOLDER", "properties": {"a": 1}}),
+        ("POST", f"{project}/table:export", {"expression": ndvi, "bigqueryExportOptions": {"bigqueryDestination": {"table": "p.d.t"}}}),
+        ("POST", f"{project}/video:export", {"expression": ndvi, "fileExportOptions": {**destination, "fileFormat": "MP4"},
+                                             "videoOptions": {"framesPerSecond": 3, "maxPixelsPerFrame": {"value": "100"}}}),
+        ("POST", f"{project}/image:import", {"imageManifest": IMAGE_MANIFEST, "overwrite": True}),
+        ("POST", f"{project}/table:import", {"tableManifest": TABLE_MANIFEST, "overwrite": True}),
+        ("POST", "/v1alpha/projects/demo-project/image:importExternal", {"imageManifest": IMAGE_MANIFEST}),
+        ("POST", f"{project}/assets?assetId=y", {"type": "IMAGE", "cloudStorageLocation": {"uris": ["gs://b/a.tif"]},
+                                                 "bands": [{"id": "a", "tilesetBandIndex": 1}]}),
         ("GET", f"{asset}", None),
         ("GET", f"{project}/operations?pageSize=2", None),
         ("GET", f"{project}/assets:listAssets?pageSize=2", None),

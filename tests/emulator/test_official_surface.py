@@ -276,6 +276,9 @@ def test_assets_are_managed(own):
     data.setAssetAcl(f"{HOME}/moved", {"readers": ["user:a@example.com"], "all_users_can_read": True})
     acl = data.getAssetAcl(f"{HOME}/moved")
     assert acl == {"owners": [], "writers": [], "readers": ["user:a@example.com"], "all_users_can_read": True}
+    data.setAssetAcl(f"{HOME}/moved", {"owners": ["user:me@example.com"]})
+    data.setAssetAcl(f"{HOME}/moved", {"readers": ["user:a@example.com"]})
+    assert data.getAssetAcl(f"{HOME}/moved")["owners"] == ["user:me@example.com"]
     policy = data.getIamPolicy(f"{HOME}/moved")
     assert data.setIamPolicy(f"{HOME}/moved", policy) == policy
     for name in ("moved", "box"):

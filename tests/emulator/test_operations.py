@@ -218,6 +218,79 @@ def test_the_queue_holds_3000_and_stays_quick(tmp_path):
         start(rest)
 
 
+FULL = "There are too many tasks already in the queue (2). Please wait for some to complete."
+REPEATED = "A different Operation was already started with the given request_id"
+
+
+@pytest.mark.parametrize("rule", ["error", "same"])
+def test_a_full_queue_refuses_and_uses_the_request_id_up(tmp_path, rule):
+    options = {"max_pending_operations": 2, "duplicate_request_id": rule, **AT_ONCE, "pending_seconds": 3600}
+    with Emulator(root=tmp_path, **options) as running:
+        rest = Rest(running.url)
+        waiting = [start(rest, f"n{number}", requestId=f"r{number}") for number in range(2)]
+        body = {"grid": GRID, "requestId": "late", **to_bucket("late")}
+        assert message(rest.export(SEVEN, **body)) == FULL
+        assert message(rest.export(SEVEN, grid=GRID, **to_bucket())) == FULL
+        manifest = {"name": "projects/demo-project/assets/i", "tilesets": [{"sources": [{"uris": ["gs://b/i.tif"]}]}]}
+        imported = {"imageManifest": manifest, "requestId": "import"}
+        assert message(rest.post(f"{rest.project}/image:import", imported)) == FULL
+        start(Rest(running.url, "other-project"), requestId="late")
+        rest.post(f"{waiting[0]}:cancel")
+        rest.ended(waiting[0])
+        assert message(rest.export(SEVEN, **body)) == REPEATED
+        assert message(rest.post(f"{rest.project}/image:import", imported)) == REPEATED
+        assert [each["name"] for each in running.operations if "demo" in each["name"]] == waiting
+    with Emulator(root=tmp_path, **options) as running:
+        rest = Rest(running.url)
+        assert message(rest.export(SEVEN, **body)) == REPEATED
+        start(rest, requestId="late-2")
+
+
+def test_a_queue_for_nothing_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="at least one operation"):
+        Emulator(root=tmp_path, max_pending_operations=0)
+
+
+def test_the_command_line_sets_the_length_of_the_queue(tmp_path):
+    arguments = [
+        sys.executable,
+        "-m",
+        "airflow_ee.emulator",
+        "--port",
+        "0",
+        "--root",
+        str(tmp_path),
+        "--processes",
+        "0",
+    ]
+    arguments += ["--pending-seconds", "3600", "--max-pending-operations", "2"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        rest = Rest(re.search(r"http://\S+", process.stdout.readline())[0])
+        for number in range(2):
+            start(rest, f"n{number}")
+        assert message(rest.export(SEVEN, grid=GRID, **to_bucket())) == FULL
+        process.terminate()
+
+
+def test_a_list_of_5000_operations_stays_quick(tmp_path):
+    store = FileOperationStore(tmp_path / "operations")
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for number in range(5000):
+        body = {"expression": SEVEN, "grid": GRID, "requestId": f"r{number}", **to_bucket(f"x{number}")}
+        name = f"projects/demo-project/operations/{number:024d}"
+        store.put(Operation(name=name, body=body, marker="true", created=now, updated=now, state="SUCCEEDED"))
+    with Emulator(root=tmp_path, **AT_ONCE) as running:
+        rest, token, names, slowest = Rest(running.url), "", [], 0.0
+        while token is not None:
+            before = time.monotonic()
+            page = rest.get(f"{rest.project}/operations", pageSize=500, pageToken=token).json()
+            slowest = max(slowest, time.monotonic() - before)
+            names += [each["name"] for each in page["operations"]]
+            token = page.get("nextPageToken")
+        assert names == [f"projects/demo-project/operations/{number:024d}" for number in reversed(range(5000))]
+        assert slowest < 0.5
+
+
 def test_a_server_killed_while_it_writes_leaves_no_half_file(tmp_path):
     arguments = [sys.executable, "-m", "airflow_ee.emulator", "--port", "0", "--root", str(tmp_path)]
     arguments += ["--pending-seconds", "0", "--running-seconds", "0", "--processes", "0"]

@@ -91,7 +91,7 @@ def test_list_images_belongs_to_v1alpha(world):
 
 
 def test_methods_that_are_not_emulated_say_so_by_name(world):
-    for path in ("videoThumbnails", "image:import", "table:import", "video:export", "featureViews"):
+    for path in ("videoThumbnails", "featureViews"):
         answer = world.post(f"{world.project}/{path}")
         assert message(answer, 501).endswith("is not emulated")
         assert answer.json()["error"]["status"] == "UNIMPLEMENTED"

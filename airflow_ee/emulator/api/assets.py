@@ -11,6 +11,7 @@ from airflow_ee.emulator.api.calls import Answer, Call, page
 from airflow_ee.emulator.catalog.assets import LEGACY, PUBLIC, CollectionAsset, ImageAsset, asset_id, asset_name, marker
 from airflow_ee.emulator.catalog.store import ContainerAsset, StoredAsset, is_root
 from airflow_ee.emulator.errors import EmulatorError, field_violation, invalid
+from airflow_ee.emulator.imports import external
 from airflow_ee.emulator.session import Session
 from airflow_ee.emulator.values.dates import Date, parse_time
 
@@ -148,9 +149,13 @@ def _homes(session: Session) -> list[str]:
 
 
 def create_asset(call: Call, session: Session) -> Answer:
-    """A new folder or image collection."""
+    """A new folder or image collection, or an image whose pixels stay in a bucket."""
     name = f"{call.path['parent']}/assets/{call.query.get('assetId', '')}"
     _check_own(name, "create")
+    if external.location_of(call.body) is not None:
+        overwrite = call.query.get("overwrite") in ("true", "1")
+        external.register(external.manifest_of(call.body, name), session, overwrite=overwrite)
+        return get_asset(Call(call.method, {"name": name}), session)
     if call.query.get("overwrite") in ("true", "1"):
         raise invalid("assets.create: overwrite is not emulated")
     kind = call.body.get("type", "TYPE_UNSPECIFIED")

@@ -22,6 +22,9 @@ def discovery_document(version: str) -> dict[str, Any]:
     """A document that is enough for Google's own Python client."""
     text = (files(__package__) / "discovery.json").read_text(encoding="utf-8")
     document: dict[str, Any] = json.loads(text.replace('"v1/', f'"{version}/'))
+    if version == "v1alpha":
+        methods = document["resources"]["projects"]["resources"]["image"]["methods"]
+        methods["importExternal"] = json.loads(json.dumps(methods["import"]).replace("import", "importExternal"))
     return {**document, "version": version}
 
 

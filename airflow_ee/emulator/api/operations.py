@@ -1,4 +1,4 @@
-"""Exports and the operations they start."""
+"""Exports, imports and the operations they start."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Operations:
     def methods(self) -> dict[str, Callable[[Call], Answer]]:
         """The methods by name."""
         return {
-            **dict.fromkeys(METHODS, self.export),
+            **dict.fromkeys(METHODS, self.start),
             "operations.get": self.get,
             "operations.list": self.list,
             "operations.cancel": self.cancel,
@@ -36,8 +36,8 @@ class Operations:
             "operations.wait": self.wait,
         }
 
-    def export(self, call: Call) -> Answer:
-        """Start an export."""
+    def start(self, call: Call) -> Answer:
+        """Start an export or import."""
         operation = self._life.submit(call.method, call.project, call.body, self._script(call.method))
         return Answer(operation.as_json(), operation.marker)
 

@@ -14,6 +14,7 @@ from airflow_ee.emulator.errors import EmulatorError, field_violation
 from airflow_ee.emulator.session import Session
 
 _READ = ("earthengine.assets.get", "earthengine.assets.list", "earthengine.assets.getIamPolicy")
+_OWNER = "roles/owner"
 _MEMBERS = (
     "user:",
     "group:",
@@ -32,7 +33,7 @@ def get_policy(call: Call, session: Session) -> Answer:
 
 
 def set_policy(call: Call, session: Session) -> Answer:
-    """Replace the policy; one that has been read before must not have changed since."""
+    """Replace the policy, but for its owners, who stay; one that has been read before must not have changed since."""
     name = call.path["resource"]
     if name.startswith(PUBLIC.removesuffix("/")):
         message = (
@@ -46,9 +47,19 @@ def set_policy(call: Call, session: Session) -> Answer:
             "There were concurrent policy changes. Please retry the whole read-modify-write with exponential backoff."
         )
         raise EmulatorError("ABORTED", message)
-    policy = {"bindings": [_binding(each) for each in given.get("bindings", [])]}
+    policy = {"bindings": _with_owners([_binding(each) for each in given.get("bindings", [])], before)}
     session.catalog.stored.set_policy(asset_id(name.rstrip("/")), policy)
     return Answer(_shown(policy))
+
+
+def _with_owners(bindings: list[dict[str, Any]], before: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The owners that there were are merged into what is set, so that nobody can lock them out."""
+    there = [member for each in before.get("bindings", ()) if each["role"] == _OWNER for member in each["members"]]
+    named = [member for each in bindings if each["role"] == _OWNER for member in each["members"]]
+    if set(there) <= set(named):
+        return bindings
+    others = [each for each in bindings if each["role"] != _OWNER]
+    return [{"role": _OWNER, "members": list(dict.fromkeys([*there, *named]))}, *others]
 
 
 def test_permissions(call: Call, session: Session) -> Answer:

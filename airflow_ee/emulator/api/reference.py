@@ -36,6 +36,9 @@ _WRAPPED = {
 }
 """Fields of the Int64Value kind: the official client sends ``{"value": x}``, the reference says ``x``. Both are taken."""
 
+_LISTS_OF_ONE = {"maskBands"}
+"""Lists that the official command line sends as their only member."""
+
 _SCALARS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "string": (str, "TYPE_STRING"),
     "boolean": (bool, "TYPE_BOOL"),
@@ -185,6 +188,8 @@ def _field(name: str, field: Mapping[str, Any], value: Any, path: str) -> Any:
             raise _bad_value(path, field["type"], value)
         return {key: _single(name, field, each, f"{path}[{key}]") for key, each in value.items()}
     if field.get("repeated"):
+        if name in _LISTS_OF_ONE and isinstance(value, Mapping):
+            value = [value]
         if not isinstance(value, list):
             raise _bad_value(path, field["type"], value)
         return [_single(name, field, each, f"{path}[{number}]") for number, each in enumerate(value)]

@@ -72,6 +72,8 @@ class ImageAsset:
     properties: Mapping[str, Any] = field(default_factory=dict)
     footprint: Geometry | None = None
     size_bytes: int = 0
+    uris: tuple[str, ...] = ()
+    """The files of a bucket that have its pixels, where it is not stored."""
     in_collection: bool = True
 
     @property
@@ -114,6 +116,8 @@ class ImageAsset:
         shown["properties"] = {**self.properties, "system:index": self.index}
         shown["geometry"] = self.geometry.as_value()
         shown["bands"] = [band.as_json() for band in self.bands]
+        if self.uris:
+            shown["cloudStorageLocation"] = {"uris": list(self.uris)}
         return {**shown, "sizeBytes": str(self.size_bytes)} if self.size_bytes else shown
 
 

@@ -113,7 +113,7 @@ class Catalog:
             raise invalid(f"Collection.loadTable: {self._not_a_table(identity)}")
         session.touch(table.kind)
         session.used_stored_assets |= isinstance(table, TableAsset)
-        return Collection(table.features(), properties=table.properties, id=table.id)
+        return Collection(table.features(), properties=table.element_properties(), id=table.id)
 
     def _not_a_table(self, identity: str) -> str:
         if self.image(identity) is not None:

@@ -60,9 +60,9 @@ class CatalogRecipe:
         mounts = [[mount.id, str(mount.folder)] for mount in self.mounts]
         return {"mounts": mounts, "root": str(self.root), "unknown_asset_status": self.unknown_asset_status}
 
-    def store(self) -> AssetStore:
-        """The assets that exports and uploads have made."""
-        return AssetStore(self.root / "assets")
+    def store(self, *, own_buckets: bool = True) -> AssetStore:
+        """The assets that exports and uploads have made; buckets are folders unless they are somebody else's."""
+        return AssetStore(self.root / "assets", self.root / "gs" if own_buckets else None)
 
     def catalog(self, clock: Clock, store: AssetStore) -> Catalog:
         """The catalogue; folders are read now."""

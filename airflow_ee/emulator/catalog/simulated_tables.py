@@ -39,6 +39,10 @@ class SimulatedTable:
             "description": "Made by the emulator: outlines drawn by hand, no borders.",
         }
 
+    def element_properties(self) -> Mapping[str, Any]:
+        """What a collection carries: the same."""
+        return self.properties
+
     def as_json(self, *, view: str = "FULL") -> dict[str, Any]:
         """A REST EarthEngineAsset."""
         shown = {"type": "TABLE", "name": asset_name(self.id), "id": self.id, "updateTime": timestamp(_UPDATED)}

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from rasterio.errors import RasterioIOError
 
-from airflow_ee.emulator.catalog.assets import ImageAsset, Kind, asset_name
+from airflow_ee.emulator.catalog.assets import PUBLIC, ImageAsset, Kind, asset_name
 from airflow_ee.emulator.catalog.stored import RECORD, read_image, write_json
 from airflow_ee.emulator.catalog.tables import FEATURES, TableAsset
 from airflow_ee.emulator.errors import EmulatorError, invalid
@@ -34,7 +34,7 @@ _POLICY = "policy.json"
 REPLACED, DELETED, COPYING = ".replaced", ".deleted", ".copying-"
 """How folders are named that are on their way: with a dot in front, as no asset is."""
 
-AssetType = Literal["IMAGE", "TABLE", "FOLDER", "IMAGE_COLLECTION"]
+AssetType = Literal["IMAGE", "TABLE", "FOLDER", "IMAGE_COLLECTION", "CLASSIFIER", "FEATURE_VIEW"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,8 +70,10 @@ StoredAsset = ImageAsset | TableAsset | ContainerAsset
 class AssetStore:
     """Assets below one folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, objects: Path | None = None) -> None:
         self._root = root
+        self.objects = objects
+        """The folder with the buckets that images may be backed by."""
         self._lock = threading.RLock()
 
     def _folder(self, identity: str) -> Path:
@@ -120,12 +122,12 @@ class AssetStore:
         if record is None:
             return None
         if record["type"] == "IMAGE":
-            return read_image(identity, record, self._folder(identity))
+            return read_image(identity, record, self._folder(identity), self.objects)
         updated, properties = parse_time(record["updateTime"]), record.get("properties", {})
+        start, end = (moment_of(record, name) for name in ("time_start", "time_end"))
         if record["type"] == "TABLE":
             path = self._folder(identity) / FEATURES
-            return TableAsset(identity, Kind(record["kind"]), path, updated, properties)
-        start, end = (moment_of(record, name) for name in ("time_start", "time_end"))
+            return TableAsset(identity, Kind(record["kind"]), path, updated, properties, start, end)
         return ContainerAsset(identity, record["type"], updated, properties, start=start, end=end)
 
     def image(self, identity: str) -> ImageAsset | None:
@@ -166,6 +168,9 @@ class AssetStore:
         name = asset_name(identity)
         if is_root(name) or not all(_PART.fullmatch(part) for part in name.split("/")):
             raise invalid(f"Invalid asset name: '{name}'.")
+        if name.startswith(PUBLIC):
+            message = f"Permission 'earthengine.assets.create' denied on resource '{name[:300]}' (or it may not exist)."
+            raise EmulatorError("PERMISSION_DENIED", message)
         parent = name.rpartition("/")[0]
         if not is_root(parent):
             self._check_parent(name, parent, kind)
@@ -196,6 +201,15 @@ class AssetStore:
             place.mkdir(parents=True, exist_ok=True)
             write_json(place / RECORD, {"type": kind, "updateTime": timestamp(now), "properties": dict(properties)})
         return ContainerAsset(identity, kind, now, properties).as_json()
+
+    def put_record(self, identity: str, record: Mapping[str, Any], *, overwrite: bool, kind: AssetType) -> None:
+        """An asset that is nothing but its record."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=COPYING, dir=self._root) as scratch:
+            draft = Path(scratch) / "asset"
+            draft.mkdir()
+            write_json(draft / RECORD, record)
+            self.adopt(draft, identity, overwrite=overwrite, kind=kind)
 
     def names(self, inside: str) -> list[str]:
         """Names of the folders in a place that no asset stands for."""

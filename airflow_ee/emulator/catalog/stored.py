@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +18,7 @@ from affine import Affine
 from rasterio.windows import Window
 
 from airflow_ee.emulator.catalog.assets import AssetBand, ImageAsset, Kind
+from airflow_ee.emulator.catalog.external import OBJECT, ExternalBand
 from airflow_ee.emulator.catalog.files import FileBand, file_bands
 from airflow_ee.emulator.durable import write_whole
 from airflow_ee.emulator.errors import invalid
@@ -45,7 +46,8 @@ class NewImage:
     """An image about to be stored."""
 
     kind: Kind
-    grid: Grid
+    grids: Sequence[Grid]
+    """One for each band."""
     bands: Sequence[Band]
     policies: Mapping[str, str]
     properties: Mapping[str, Any]
@@ -70,10 +72,10 @@ def _created(folder: Path, number: int, image: NewImage, *, mask: bool = False) 
         "driver": "GTiff",
         "dtype": "float32" if mask else image.bands[number].type.dtype.name,
         "count": 1,
-        "height": image.grid.height,
-        "width": image.grid.width,
-        "crs": image.grid.projection.crs.wkt,
-        "transform": Affine(*image.grid.transform),
+        "height": image.grids[number].height,
+        "width": image.grids[number].width,
+        "crs": image.grids[number].projection.crs.wkt,
+        "transform": Affine(*image.grids[number].transform),
         "tiled": True,
         "blockxsize": BLOCK_SIDE,
         "blockysize": BLOCK_SIDE,
@@ -89,19 +91,27 @@ def _created(folder: Path, number: int, image: NewImage, *, mask: bool = False) 
 def _fill(files: Sequence[Any], masks: Sequence[Any], image: NewImage, progress: Progress) -> list[bool]:
     """Write block by block; tells for each band whether any pixel is valid in part only."""
     fractional = [False] * len(files)
-    done, total = 0, image.grid.width * image.grid.height
-    for block in image.grid.blocks(BLOCK_SIDE):
-        window = Window(block.col - image.grid.col, block.row - image.grid.row, block.width, block.height)
-        for number, raster in enumerate(answer([band.node for band in image.bands], block)):
+    done, total = 0, sum(grid.width * grid.height for grid in image.grids)
+    for block, grid, numbers in _blocks(image):
+        window = Window(block.col - grid.col, block.row - grid.row, block.width, block.height)
+        for number, raster in zip(numbers, answer([image.bands[each].node for each in numbers], block), strict=True):
             mask = np.broadcast_to(raster.mask, block.shape)
             values = np.broadcast_to(raster.values, block.shape).astype(files[number].dtypes[0])
             files[number].write(values, 1, window=window)
             files[number].write_mask(mask > 0, window=window)
             masks[number].write(mask.astype(np.float32), 1, window=window)
             fractional[number] |= bool(((mask > 0) & (mask < 1)).any())
-        done += block.width * block.height
+        done += block.width * block.height * len(numbers)
         progress(done / total)
     return fractional
+
+
+def _blocks(image: NewImage) -> Iterator[tuple[Grid, Grid, list[int]]]:
+    """The blocks of each grid, with the numbers of the bands that are on it: they are computed together."""
+    for grid in dict.fromkeys(image.grids):
+        numbers = [number for number, each in enumerate(image.grids) if each == grid]
+        for block in grid.blocks(BLOCK_SIDE):
+            yield block, grid, numbers
 
 
 def _band_path(folder: Path, number: int) -> Path:
@@ -157,9 +167,11 @@ def write_json(path: Path, record: Mapping[str, Any]) -> None:
     write_whole(path, json.dumps(record, indent=1))
 
 
-def read_image(identity: str, record: Mapping[str, Any], folder: Path) -> ImageAsset:
-    """The image that a folder holds."""
-    bands = tuple(_band(folder, number, saved) for number, saved in enumerate(record["bands"]))
+def read_image(identity: str, record: Mapping[str, Any], folder: Path, objects: Path | None = None) -> ImageAsset:
+    """The image that a folder holds, or that is backed by files of the buckets."""
+    external = [ExternalBand.from_record(saved) for saved in record["bands"] if OBJECT in saved]
+    stored = (_band(folder, number, saved) for number, saved in enumerate(record["bands"]) if OBJECT not in saved)
+    bands = tuple(band.asset_band(objects) for band in external) or tuple(stored)
     times = record.get("times", {})
     footprint = record.get("footprint")
     return ImageAsset(
@@ -172,6 +184,7 @@ def read_image(identity: str, record: Mapping[str, Any], folder: Path) -> ImageA
         properties=record["properties"],
         footprint=Geometry(shapely.from_wkt(footprint)) if footprint else None,
         size_bytes=sum(path.stat().st_size for path in folder.glob("*.tif")),
+        uris=tuple(dict.fromkeys(band.uri for band in external)),
     )
 
 

@@ -34,11 +34,19 @@ class TableAsset:
     path: Path
     updated: datetime
     properties: Mapping[str, Any] = field(default_factory=dict)
+    start: datetime | None = None
+    end: datetime | None = None
 
     def features(self) -> list[Feature]:
         """The features in the order in which they were written."""
         with self.path.open(encoding="utf-8") as lines:
             return [decoded(json.loads(line)) for line in lines]
+
+    def element_properties(self) -> dict[str, Any]:
+        """The properties with the times that a collection carries."""
+        moments = {"system:time_start": self.start, "system:time_end": self.end}
+        known = {name: moment for name, moment in moments.items() if moment is not None}
+        return {**self.properties, **{name: round(Date.of_datetime(each).milliseconds) for name, each in known.items()}}
 
     def as_json(self, *, view: str = "FULL") -> dict[str, Any]:
         """A REST EarthEngineAsset."""
@@ -46,6 +54,8 @@ class TableAsset:
         shown["updateTime"] = timestamp(self.updated)
         if view == "BASIC":
             return shown
+        moments = {"startTime": self.start, "endTime": self.end}
+        shown |= {name: timestamp(moment) for name, moment in moments.items() if moment is not None}
         if self.properties:
             shown["properties"] = dict(self.properties)
         return {**shown, "sizeBytes": str(self.path.stat().st_size)}

@@ -1,4 +1,4 @@
-"""Where an export goes: a folder of Cloud Storage or Drive, or an asset."""
+"""Where an export goes: a folder of Cloud Storage or Drive, an asset, or a table of BigQuery."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _POLICIES = ("MEAN", "SAMPLE", "MIN", "MAX", "MODE", "MEDIAN")
 class FilePlace:
     """Where files go, and how their names begin."""
 
-    service: Literal["gs", "drive"]
+    service: Literal["gs", "drive", "not-made"]
+    """Notes of assets that are not made have a folder of their own."""
     container: str
     """A bucket, or a Drive folder; Drive's own root is the empty name."""
     prefix: str
@@ -26,6 +27,8 @@ class FilePlace:
     @property
     def uri(self) -> str:
         """What an operation shows as the destination."""
+        if self.service == "not-made":
+            return asset_uri(self.prefix)
         if self.service == "gs":
             folder = self.prefix.rpartition("/")[0]
             tail = f"{folder}/" if folder else ""
@@ -49,7 +52,34 @@ class AssetPlace:
     overrides: Mapping[str, str] = field(default_factory=dict)
 
 
-Place = FilePlace | AssetPlace
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BigQueryPlace:
+    """A table of BigQuery, and what becomes of the rows that it has."""
+
+    project: str
+    dataset: str
+    table: str
+    overwrite: bool
+    append: bool
+
+    @property
+    def label(self) -> str:
+        """How BigQuery names the table."""
+        return f"{self.project}:{self.dataset}.{self.table}"
+
+    @property
+    def uri(self) -> str:
+        """What an operation shows as the destination."""
+        query = f"project={self.project}&p={self.project}&d={self.dataset}&t={self.table}&page=table"
+        return f"https://console.cloud.google.com/bigquery?{query}"
+
+
+Place = FilePlace | AssetPlace | BigQueryPlace
+
+
+def asset_uri(name: str) -> str:
+    """The page of an asset."""
+    return f"https://code.earthengine.google.com/?asset={name}"
 
 
 def file_place(options: Mapping[str, Any], description: str, path: str = "file_export_options") -> FilePlace:
@@ -61,17 +91,17 @@ def file_place(options: Mapping[str, Any], description: str, path: str = "file_e
             raise field_violation(f"{path}.cloud_storage_destination.bucket", "Bucket must be specified.")
         if "/" in bucket:
             raise invalid(f"Invalid bucket name: '{bucket}'.")
-        return FilePlace("gs", _safe(bucket), _safe(storage.get("filenamePrefix") or description))
+        return FilePlace("gs", safe_path(bucket), safe_path(storage.get("filenamePrefix") or description))
     if "driveDestination" in options:
         drive = options["driveDestination"]
         folder = drive.get("folder", "")
         # A folder's name may hold slashes: they stand for themselves.
-        _safe(folder.replace("/", "_") or "root")
-        return FilePlace("drive", folder, _safe(drive.get("filenamePrefix") or description))
+        safe_path(folder.replace("/", "_") or "root")
+        return FilePlace("drive", folder, safe_path(drive.get("filenamePrefix") or description))
     raise field_violation(f"{path}.destination", "A Drive or Cloud Storage destination must be specified.")
 
 
-def _safe(path: str) -> str:
+def safe_path(path: str) -> str:
     """Refuse what would leave the root, or what no file system takes."""
     if not path or not all(_is_name(part) for part in path.split("/")):
         raise invalid(f"Invalid file name prefix: '{path[:MAX_NAME]}'.")

@@ -88,9 +88,13 @@ def _no_data(number: Mapping[str, Any]) -> float:
 def _tf_record(options: Mapping[str, Any]) -> TfRecordFormat:
     if options.get("sequenceData"):
         raise invalid("TFRecord option sequenceData is not emulated")
-    if options.get("tensorDepths"):
-        raise invalid("TFRecord option tensorDepths is not emulated: there are no array bands")
     path = "file_export_options.tf_record_options"
+    for band, depth in options.get("tensorDepths", {}).items():
+        # They are those of array bands, which no image has here: nothing but the numbers can be wrong.
+        if int(depth) < 1:
+            raise field_violation(
+                f"{path}.tensor_depths", f"Depth of band '{band[:100]}' must be positive, got {depth}."
+            )
     patch = _size(options.get("tileDimensions"), (DEFAULT_PATCH, DEFAULT_PATCH))
     margin = _size(options.get("marginDimensions"), (0, 0))
     if min(patch) < 1:

@@ -21,7 +21,7 @@ from airflow_ee.emulator.exports.operation import Operation
 from airflow_ee.emulator.exports.request import ExportRequest
 from airflow_ee.emulator.exports.store import OperationStore
 from airflow_ee.emulator.exports.work import ExportWork, Product
-from airflow_ee.emulator.limits import MAX_QUEUED
+from airflow_ee.emulator.limits import MAX_PENDING
 from airflow_ee.emulator.values.dates import timestamp
 
 logger = logging.getLogger(__name__)
@@ -96,6 +96,7 @@ class OperationLife:
         *,
         durations: Durations,
         duplicate_request_id: DuplicateRule = "error",
+        max_pending: int = MAX_PENDING,
         workers: int = 2,
         seed: int | None = None,
     ) -> None:
@@ -104,7 +105,10 @@ class OperationLife:
         self._drafts = drafts
         self._clock = clock
         self._durations = durations
+        if max_pending < 1:
+            raise ValueError(f"the queue must hold at least one operation, got {max_pending}")
         self._duplicates = duplicate_request_id
+        self._max_pending = max_pending
         self._workers = workers
         self._random = Random(seed)
         self._lock = threading.RLock()
@@ -149,7 +153,7 @@ class OperationLife:
         shutil.rmtree(self._drafts, ignore_errors=True)
 
     def submit(self, method: str, project: str, body: Mapping[str, Any], script: Mapping[str, Any]) -> Operation:
-        """Queue an export."""
+        """Queue an export or import."""
         request = ExportRequest.parse(method, body)
         earlier = self._earlier(project, request.request_id)
         if earlier is not None:
@@ -159,7 +163,7 @@ class OperationLife:
             earlier = self._earlier(project, request.request_id)
             if earlier is not None:
                 return earlier
-            self._check_queue(project)
+            self._check_queue(project, request.request_id)
             now = timestamp(self._clock.now())
             operation = Operation(
                 name=self._new_name(project),
@@ -178,13 +182,17 @@ class OperationLife:
     def _earlier(self, project: str, request_id: str) -> Operation | None:
         """The operation that the id started already, where the rule is to answer with that."""
         earlier = self._store.with_request_id(project, request_id) if request_id else None
-        if earlier is not None and self._duplicates == "error":
+        spent = request_id and self._store.is_spent(project, request_id)
+        if spent or (earlier is not None and self._duplicates == "error"):
             raise invalid("A different Operation was already started with the given request_id")
         return earlier
 
-    def _check_queue(self, project: str) -> None:
+    def _check_queue(self, project: str, request_id: str) -> None:
+        """A request that a full queue refuses has used its id up, as has been seen of the service."""
         queued = self._store.count("PENDING", project)
-        if queued >= MAX_QUEUED:
+        if queued >= self._max_pending:
+            if request_id:
+                self._store.spend(project, request_id)
             text = f"There are too many tasks already in the queue ({queued}). Please wait for some to complete."
             raise invalid(text)
 
@@ -348,7 +356,8 @@ class OperationLife:
         uris = tuple(job.delivering.result())
         self._remove_drafts(operation)
         seconds = product.eecu_seconds
-        self._put(operation, state="SUCCEEDED", ended=timestamp(now), uris=uris, eecu_seconds=seconds, progress=1.0)
+        changes = {"ended": timestamp(now), "uris": uris, "eecu_seconds": seconds, "progress": 1.0}
+        self._put(operation, state="SUCCEEDED", marker=product.marker or operation.marker, **changes)
         self._jobs.pop(operation.name, None)
 
     def _fail(self, operation: Operation, job: _Job, now: datetime) -> None:

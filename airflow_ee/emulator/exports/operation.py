@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Literal, Self
 
+from airflow_ee.emulator.exports.unmade import not_made, statement
 from airflow_ee.emulator.values.dates import parse_time, timestamp
 
 State = Literal["PENDING", "RUNNING", "CANCELLING", "SUCCEEDED", "FAILED", "CANCELLED"]
@@ -21,7 +22,20 @@ _STAGES = {
     "Create Local Files": "Computation and writing of temporary files.",
     "Write Files": "Writing files to the export destination.",
 }
-TYPES = {"image:export": "EXPORT_IMAGE", "table:export": "EXPORT_FEATURES", "map:export": "EXPORT_TILES"}
+_READING = {
+    "Create Local Files": "Reading of source files and writing of temporary files.",
+    "Write Files": "Putting the asset in its place.",
+}
+TYPES = {
+    "image:export": "EXPORT_IMAGE",
+    "table:export": "EXPORT_FEATURES",
+    "map:export": "EXPORT_TILES",
+    "video:export": "EXPORT_VIDEO",
+    "videoMap:export": "EXPORT_VIDEO_MAP",
+    "classifier:export": "EXPORT_CLASSIFIER",
+    "image:import": "INGEST_IMAGE",
+    "table:import": "INGEST_TABLE",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +127,15 @@ class Operation:
         whole = self.state == "SUCCEEDED"
         done = {"Create Local Files": COMPUTING if whole else int(self.progress * COMPUTING), "Write Files": int(whole)}
         totals = {"Create Local Files": COMPUTING, "Write Files": 1}
+        missing = not_made(self.method, self.body)
         return [
-            {"displayName": name, "totalWorkUnits": totals[name], "description": text}
+            {
+                "displayName": name,
+                "totalWorkUnits": totals[name],
+                "description": statement(missing) if missing else text,
+            }
             | ({"completeWorkUnits": done[name]} if done[name] else {})
-            for name, text in _STAGES.items()
+            for name, text in (_READING if self.method.endswith(":import") else _STAGES).items()
         ]
 
     def seconds_since(self, moment: str | None, now: datetime) -> float:

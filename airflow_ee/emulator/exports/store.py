@@ -40,6 +40,12 @@ class OperationStore(Protocol):
     def with_request_id(self, project: str, request_id: str) -> Operation | None:
         """The operation that a request id has started."""
 
+    def spend(self, project: str, request_id: str) -> None:
+        """Remember that a request id was used up without starting anything."""
+
+    def is_spent(self, project: str, request_id: str) -> bool:
+        """Whether a request id was used up so."""
+
     def remove(self, name: str) -> None:
         """Forget an operation."""
 
@@ -55,6 +61,8 @@ class FileOperationStore:
         self._by_project: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._by_request: dict[tuple[str, str], str] = {}
         self._counts: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._spent_path = folder / "spent-request-ids.txt"
+        self._spent = set(self._spent_path.read_text("utf-8").splitlines()) if self._spent_path.is_file() else set()
         found = [_read(path) for path in folder.glob("*.json")]
         for operation in sorted(found, key=lambda each: (each.created, each.name)):
             self._index(operation)
@@ -125,6 +133,19 @@ class FileOperationStore:
         with self._lock:
             name = self._by_request.get((project, request_id))
             return None if name is None else self._operations[name]
+
+    def spend(self, project: str, request_id: str) -> None:
+        """Add a line to a file of their own."""
+        with self._lock:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with self._spent_path.open("a", encoding="utf-8") as file:
+                file.write(f"{project} {request_id}\n")
+            self._spent.add(f"{project} {request_id}")
+
+    def is_spent(self, project: str, request_id: str) -> bool:
+        """Whether a request id was used up without starting anything."""
+        with self._lock:
+            return f"{project} {request_id}" in self._spent
 
     def remove(self, name: str) -> None:
         """Delete the file and forget."""

@@ -66,11 +66,12 @@ def _feature(table: Table, number: int) -> dict[str, Any]:
         "type": "Feature",
         "geometry": None if geometry is None else geojson(geometry),
         "id": table.value(number, "system:index"),
-        "properties": {name: _json(table.value(number, name)) for name in table.names},
+        "properties": {name: json_value(table.value(number, name)) for name in table.names},
     }
 
 
-def _json(value: Any) -> Any:
+def json_value(value: Any) -> Any:
+    """A property as JSON has it: whole doubles as whole numbers, null for what is not finite."""
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
@@ -78,10 +79,10 @@ def _json(value: Any) -> Any:
     if isinstance(value, Date):
         return text(value)
     if isinstance(value, Mapping):
-        return {str(key): _json(each) for key, each in value.items()}
+        return {str(key): json_value(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_json(each) for each in value]
-    return _json(value.as_value()) if hasattr(value, "as_value") else value
+        return [json_value(each) for each in value]
+    return json_value(value.as_value()) if hasattr(value, "as_value") else value
 
 
 def _write_kml(table: Table, folder: Path, step: Step) -> list[Draft]:

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -148,10 +149,13 @@ class Application:
             if fault.action in BEFORE:
                 return await self._instead(fault, request, _project(parameters))
             await asyncio.sleep(fault.seconds)
-        if self._conditions.latency_seconds:
-            await asyncio.sleep(self._conditions.latency_seconds)
         host = self._sockets.host(request.scope, headers.get("host", ""))
-        with self._admission.entered(_project(parameters), host):
+        with ExitStack() as admitted:
+            try:
+                admitted.enter_context(self._admission.entered(_project(parameters), host))
+            finally:
+                # A refusal travels as long as any other answer, and a request on its way has its place among those under way.
+                await asyncio.sleep(self._conditions.latency_seconds)
             response = await self._work(method, parameters, query, body)
         return await self._sent(fault, request, response)
 

@@ -12,8 +12,9 @@ from airflow_ee.emulator.errors import RPC_NUMBER, EmulatorError, invalid
 from airflow_ee.emulator.http.refusals import REFUSALS, Refuse, in_words, later, permission_denied
 
 Plain = Literal[
-    "lose-response", "drop", "reset", "truncate", "stall", "corrupt", "scramble", "wrong-dtype", "hang", "stuck"
-]
+    "lose-response", "drop", "reset", "truncate", "stall", "corrupt", "scramble", "wrong-dtype", "wrong-header", "wrong-length",
+    "wrong-shape", "hang", "stuck",
+]  # fmt: skip
 Action = Literal[Plain, "refuse", "page", "content-type", "delay", "fail", "size"]
 OPERATION_ACTIONS = ("fail", "stuck")
 """Faults of the work that a call starts, not of the call."""

@@ -1,4 +1,4 @@
-"""Coordinate reference systems by the codes that Earth Engine uses, including two that PROJ does not know."""
+"""Coordinate reference systems by the codes that Earth Engine uses, including some that PROJ does not know."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ _SINUSOIDAL_WKT = (
     'UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
 )
 _UNKNOWN_TO_PROJ = {"SR-ORG:6974": _SINUSOIDAL_WKT, "SR-ORG:6842": _SINUSOIDAL_WKT}
+_OTHER_NAMES = {"SR-ORG:6627": "EPSG:3857"}
+"""The official client asks for web Mercator by its old code in videos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ SINUSOIDAL = Crs("SR-ORG:6974")
 def proj_crs(text: str) -> Any:
     """The pyproj object for a code or WKT."""
     try:
-        return pyproj.CRS.from_user_input(_UNKNOWN_TO_PROJ.get(text, text))
+        return pyproj.CRS.from_user_input(_UNKNOWN_TO_PROJ.get(text) or _OTHER_NAMES.get(text, text))
     except pyproj.exceptions.CRSError:
         raise invalid(f"The CRS of a map projection could not be parsed: '{text[:80]}'.") from None
 

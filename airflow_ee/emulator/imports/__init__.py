@@ -1,0 +1,1 @@
+"""Imports: files of Cloud Storage become assets, as a manifest describes them."""
