@@ -24,12 +24,26 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [_modules("airflow_ee.hooks.earth_engine")],
         "operators": [
-            _modules("airflow_ee.operators.pixels", "airflow_ee.operators.series", "airflow_ee.operators.export")
+            _modules(
+                "airflow_ee.operators.pixels",
+                "airflow_ee.operators.series",
+                "airflow_ee.operators.patches",
+                "airflow_ee.operators.tables",
+                "airflow_ee.operators.export",
+                "airflow_ee.operators.imports",
+                "airflow_ee.operators.assets",
+                "airflow_ee.operators.operations",
+            )
         ],
-        "sensors": [_modules("airflow_ee.sensors.operation")],
-        "triggers": [_modules("airflow_ee.triggers.operation")],
+        "sensors": [_modules("airflow_ee.sensors.imagery", "airflow_ee.sensors.operation")],
+        "triggers": [
+            _modules("airflow_ee.triggers.collection", "airflow_ee.triggers.imagery", "airflow_ee.triggers.operation")
+        ],
         "connection-types": [_connection_type()],
-        "extra-links": ["airflow_ee.links.earth_engine.EarthEngineOperationLink"],
+        "extra-links": [
+            "airflow_ee.links.earth_engine.EarthEngineAssetLink",
+            "airflow_ee.links.earth_engine.EarthEngineOperationLink",
+        ],
         "config": {"earth_engine": _config()},
     }
 
@@ -111,6 +125,13 @@ def _config() -> dict[str, Any]:
                 "type": "float",
                 "example": "60",
                 "default": "30.0",
-            }
+            },
+            "max_pending_operations": {
+                "description": "Operations that may wait in a project's queue before a task waits to start another one.",
+                "version_added": "0.1.0",
+                "type": "integer",
+                "example": "1000",
+                "default": "2900",
+            },
         },
     }

@@ -1,11 +1,14 @@
 """
-### NDVI time series of MODIS MOD13Q1
+### NDVI time series of MODIS MOD13Q1, or of another sensor
 
 Every month: fetch the 16-day composites of the past month over an area, and once more those of the month before (they
 are published days to weeks late, and sometimes revised); write a GeoTIFF for each, add rows to one table, draw the chart.
 
 Only pixels of good or marginal quality count (`SummaryQA <= 1`). Masked pixels are never zeros. Runs side by side and
 backfills are safe: every image has a part file of its own.
+
+**Another sensor**: `collection` alone. `S2_SR_HARMONIZED`, `LC08` and `LC09` give NDVI from their red and near infrared bands,
+by their own cloud masks, on their own grids; there `rows` by day put overlapping images together.
 
 **By hand**: trigger with `start` and `end` in the form. **Another area**: `region` as `west,south,east,north`, GeoJSON, or
 a `.geojson` file; empty for an image's whole grid.
@@ -43,23 +46,41 @@ with DAG(
             title="Area",
             description="west,south,east,north in degrees, GeoJSON text or a .geojson file; empty: the whole grid",
         ),
-        "collection": Param("MOD13Q1", type="string", title="Collection", description="A preset's name or an asset id"),
-        "band": Param("NDVI", type="string", title="Bands", description="Bands of the collection, separated by commas"),
+        "collection": Param(
+            "MOD13Q1",
+            type="string",
+            examples=["MOD13Q1", "MYD13Q1", "MOD13A1", "VNP13A1", "S2_SR_HARMONIZED", "LC08", "LC09"],
+            title="Sensor",
+            description="A preset's name or an asset id",
+        ),
+        "band": Param(
+            "NDVI", type="string", title="Bands", description="Indices or bands of the collection, separated by commas"
+        ),
+        "rows": Param(
+            "image",
+            type="string",
+            enum=["image", "day"],
+            title="A row for each",
+            description="Image, or day: overlapping images of a day as a mosaic",
+        ),
         "quality": Param(
             "preset",
             type=["string", "null"],
             title="Quality",
-            description="preset (SummaryQA<=1), a rule of your own, or empty for every valid pixel",
+            description="preset (SummaryQA<=1 for MODIS), a rule of your own, or empty for every valid pixel",
         ),
         "scale": Param(
             None,
             type=["number", "null"],
             exclusiveMinimum=0,
             title="Scale",
-            description="Metres a pixel, together with a crs; empty: the collection's own grid",
+            description="Metres a pixel; empty: the collection's own grid",
         ),
         "crs": Param(
-            None, type=["string", "null"], title="CRS", description="Such as EPSG:32721; empty: the collection's own"
+            None,
+            type=["string", "null"],
+            title="CRS",
+            description="Such as EPSG:32721; empty: the collection's own, or the area's UTM zone",
         ),
         "start": Param(
             None, type=["string", "null"], format="date", title="First day", description="Empty: the data interval"
@@ -72,9 +93,14 @@ with DAG(
             description="Empty: the data interval",
         ),
         "output_uri": Param(OUTPUT, type="string", title="Folder", description="Local path, gs:// or s3://"),
-        "title": Param("NDVI, MODIS MOD13Q1, 16-day composites", type="string", title="Title of the chart"),
+        "title": Param(
+            None, type=["string", "null"], title="Title of the chart", description="Empty: bands and collection"
+        ),
         "attribution": Param(
-            "NASA MOD13Q1 (LP DAAC)", type="string", title="Attribution", description="Told below the chart"
+            None,
+            type=["string", "null"],
+            title="Attribution",
+            description="Told below the chart; empty: the collection",
         ),
     },
     render_template_as_native_obj=True,
@@ -84,6 +110,7 @@ with DAG(
         collection="{{ params.collection }}",
         bands="{{ params.band }}",
         region="{{ params.region }}",
+        group_by="{{ params.rows }}",
         quality="{{ params.quality }}",
         scale="{{ params.scale }}",
         crs="{{ params.crs }}",
@@ -101,10 +128,10 @@ with DAG(
         task_id="draw_chart",
         table_uri="{{ params.output_uri }}/ndvi",
         chart_uri="{{ params.output_uri }}/ndvi.png",
-        title="{{ params.title }}",
+        title="{{ params.title or params.band ~ ', ' ~ params.collection }}",
         band="{{ params.band.split(',')[0] }}",
         region_id="{{ ti.xcom_pull('fetch_series')['region_id'] }}",
-        attribution="{{ params.attribution }}",
+        attribution="{{ params.attribution or 'Google Earth Engine, ' ~ params.collection }}",
     )
     series >> chart
 

@@ -1,8 +1,8 @@
 """
 ### Cloud-masked NDVI composite of Sentinel-2
 
-Every month: the median of all Sentinel-2 images of the month over an area, clouds, their shadows and cirrus taken out by
-the scene classification (SCL), written as a Cloud Optimized GeoTIFF of NDVI and a true-colour quicklook.
+Every month: the median of all Sentinel-2 images of the month over an area, clouds, their shadows and haze taken out by
+Cloud Score+ (`cs_cdf >= 0.60`; an image without a score counts as clouded), written as a Cloud Optimized GeoTIFF of NDVI and a true-colour quicklook.
 
 The expression is ordinary `ee` code in a function: it runs in the worker, after the connection has initialised `ee`.
 
@@ -23,8 +23,9 @@ from airflow_ee.operators.pixels import EarthEngineComputePixelsOperator
 
 OUTPUT = os.environ.get("AIRFLOW_EE_OUTPUT", os.path.join(os.environ.get("AIRFLOW_HOME", "."), "earth-engine"))
 CONCURRENCY = 8
-# SCL: cloud shadow, cloud of medium and of high probability, cirrus.
-CLOUDY = [3, 8, 9, 10]
+# The threshold that the catalogue page of Cloud Score+ gives.
+SCORES = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED"
+CLEAR = 0.60
 
 
 def composite(context: Any, region: str, collection: str) -> Any:
@@ -32,20 +33,15 @@ def composite(context: Any, region: str, collection: str) -> Any:
     import ee
 
     start, end = resolve_interval(context)
-    images = (
-        ee.ImageCollection(collection)
-        .filterBounds(ee.Geometry.Rectangle([float(edge) for edge in region.split(",")], geodesic=False))
-        .filterDate(start.isoformat(), end.isoformat())
-    )
+    area = ee.Geometry.Rectangle([float(edge) for edge in region.split(",")], geodesic=False)
+
+    def of_the_month(collection_id: str) -> Any:
+        return ee.ImageCollection(collection_id).filterBounds(area).filterDate(start.isoformat(), end.isoformat())
 
     def clear(image: Any) -> Any:
-        classes = image.select("SCL")
-        mask = classes.neq(CLOUDY[0])
-        for number in CLOUDY[1:]:
-            mask = mask.And(classes.neq(number))
-        return image.updateMask(mask).select(["B4", "B3", "B2", "B8"])
+        return image.updateMask(image.select("cs_cdf").gte(CLEAR)).select(["B4", "B3", "B2", "B8"])
 
-    return images.map(clear).median()
+    return of_the_month(collection).linkCollection(of_the_month(SCORES), ["cs_cdf"]).map(clear).median()
 
 
 def ndvi(context: Any, region: str, collection: str) -> Any:
@@ -75,7 +71,7 @@ with DAG(
             "COPERNICUS/S2_SR_HARMONIZED",
             type="string",
             title="Collection",
-            description="With bands B4, B3, B2, B8 and SCL; take harmonized ones, plain ones jump by 1000 in January 2022",
+            description="With bands B4, B3, B2 and B8; take harmonized ones, plain ones jump by 1000 in January 2022",
         ),
         "band": Param("NDVI", const="NDVI", type="string", title="Band"),
         "scale": Param(10, type="number", exclusiveMinimum=0, title="Scale", description="Metres a pixel"),

@@ -76,10 +76,18 @@ def test_every_class_that_is_named_can_be_imported(path):
 
 
 def test_every_link_of_an_operator_is_named():
+    from airflow_ee.operators import assets
     from airflow_ee.operators.export import EarthEngineExportImageOperator
+    from airflow_ee.operators.operations import EarthEngineCancelOperationOperator
     from airflow_ee.sensors.operation import EarthEngineOperationSensor
 
-    for operator in (EarthEngineExportImageOperator, EarthEngineOperationSensor):
+    of_assets = [getattr(assets, name) for name in assets.__all__]
+    for operator in (
+        EarthEngineExportImageOperator,
+        EarthEngineOperationSensor,
+        EarthEngineCancelOperationOperator,
+        *of_assets,
+    ):
         for link in operator.operator_extra_links:
             assert f"{type(link).__module__}.{type(link).__qualname__}" in INFO["extra-links"]
 

@@ -15,6 +15,9 @@ FINISHED = frozenset({"success", "failed"})
 POLL_SECONDS = 0.5
 LOG_TAIL_LINES = 40
 _PAGE = 100
+_BUSY_DATABASE = '"reason":"Database error"'
+"""How Airflow says that its SQLite was being written by another process: it undid what it had begun, and asking again is right."""
+_BUSY_SECONDS = 30
 _LOG_KEYS = frozenset(["timestamp", "level", "event", "error_detail", "logger", "filename", "lineno"])
 _TASK_KEYS = frozenset(["dag_id", "run_id", "task_id", "map_index", "try_number", "ti_id"])
 
@@ -222,10 +225,18 @@ class AirflowApi:
         return self._send(method, f"{self.url}/api/v2/{path}", headers, **arguments)
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], **arguments: Any) -> Any:
+        deadline = time.monotonic() + _BUSY_SECONDS
         answer = self._session.request(method, url, headers=headers, timeout=60, **arguments)
+        while _is_busy(answer) and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+            answer = self._session.request(method, url, headers=headers, timeout=60, **arguments)
         if not answer.ok:
             raise ApiError(method, url.removeprefix(self.url), answer.status_code, answer.text[:2000])
         return answer.json() if answer.content else None
+
+
+def _is_busy(answer: requests.Response) -> bool:
+    return answer.status_code == requests.codes.server_error and _BUSY_DATABASE in answer.text
 
 
 def _part(text: str) -> str:

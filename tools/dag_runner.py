@@ -102,17 +102,21 @@ def main() -> int:
     for run in json.loads(parser.parse_args().runs.read_text()):
         # Anew for each run: Airflow puts a run's conf into the params of the DAG and its tasks, where the next run of this
         # process would find it.
-        result = _run(_load_dags()[run["dag_id"]], run)
+        result = _run(read_dags(Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"]))[run["dag_id"]], run)
         failed += result["state"] != "success" or not result["tasks"]
         print(json.dumps(result), flush=True)
     return 1 if failed else 0
 
 
-def _load_dags() -> Mapping[str, Any]:
+def read_dags(folder: Path) -> Mapping[str, Any]:
+    """Read the DAGs of a folder, by their ids; exit when a file cannot be imported."""
     # Airflow reads its configuration when it is imported, so not before this process is the right one.
-    from airflow.dag_processing.dagbag import DagBag
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # Airflow 3.1
+        from airflow.models.dagbag import DagBag
 
-    bag = DagBag(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+    bag = DagBag(str(folder))
     if bag.import_errors:
         raise SystemExit("\n".join(f"{file}: {error}" for file, error in bag.import_errors.items()))
     return dict(bag.dags)

@@ -16,6 +16,7 @@ import fcntl
 import json
 import os
 import random
+import re
 import secrets
 import signal
 import socket
@@ -47,6 +48,7 @@ GRACE_LIMITS = {"triggerer": 2.0}
 EMULATOR_LINE = "Earth Engine emulator listening on "
 POOL, POOL_SLOTS = "earth_engine", 40
 LOG_TAIL_LINES = 30
+_COMPLAINT = re.compile(r"\b(error|warning|critical|exception|traceback)\b", re.IGNORECASE)
 
 
 class StackError(RuntimeError):
@@ -133,6 +135,7 @@ class AirflowStack(AirflowApi):
         self._lock_timeout = lock_timeout_seconds
         self._report = report
         self._lock: IO[str] | None = None
+        self._orphaned: list[Component] = []
         self._jwt_secret, self._api_secret = secrets.token_hex(32), secrets.token_hex(32)
 
     def __enter__(self) -> Self:
@@ -162,15 +165,43 @@ class AirflowStack(AirflowApi):
             for component in running:
                 self._wait_for_end(component)
                 del self.components[component.name]
+        while self._orphaned:
+            self._kill_session(self._orphaned.pop())
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def crash(self, name: str, *, whole: bool = True) -> None:
+        """SIGKILL a component, for tests of what becomes of its work: nothing of it is told to end, and nothing starts it again.
+
+        :param name: the component
+        :param whole: whether all that it has started dies with it, as when a machine is lost, or lives on without it
+        """
+        component = self.components.pop(name)
+        # The guard first: it would tell the others to end, in good order. The component itself is bound to it.
+        component.guard.kill()
+        component.guard.wait()
+        if whole:
+            self._kill_session(component)
+        else:
+            self._orphaned.append(component)
+
+    def restart(self, name: str) -> None:
+        """Start a component that has crashed; this does not wait until it is healthy."""
+        self._launch(name, *self._commands()[name])
 
     def check(self) -> None:
         """Raise :class:`StackError` if a component has ended."""
         for component in list(self.components.values()):
             if ending := component.ended():
                 raise StackError(ending)
+
+    def _story(self, dag_id: str, run_id: str, what: str) -> str:
+        """A task whose process dies has no last words of its own: the scheduler's log, in which its supervisor writes, has them."""
+        said = self.components["scheduler"].log_text().splitlines() if "scheduler" in self.components else []
+        complaints = [line for line in said if _COMPLAINT.search(line)][-LOG_TAIL_LINES:]
+        heading = ["Warnings and errors in the scheduler's log:"] if complaints else []
+        return "\n".join([super()._story(dag_id, run_id, what), *heading, *complaints])
 
     @property
     def sessions(self) -> dict[str, int]:
@@ -251,13 +282,21 @@ class AirflowStack(AirflowApi):
             self._learn_address(emulator, deadline)
         self._report("Starting the api-server, the scheduler, the dag-processor and the triggerer ...")
         begun = datetime.now(UTC)
-        self._launch("api-server", "-m", "airflow", "api-server", "--host", HOST, "--port", self.url.rpartition(":")[2])
-        # The log servers listen on all interfaces, and serve files that the api-server reads for itself here.
-        self._launch("scheduler", "-m", "airflow", "scheduler", "--skip-serve-logs")
-        self._launch("dag-processor", "-m", "airflow", "dag-processor")
-        self._launch("triggerer", "-m", "airflow", "triggerer", "--skip-serve-logs")
+        for name, command in self._commands().items():
+            self._launch(name, *command)
         self._wait_until(deadline, lambda: not self._unhealthy(begun), lambda: f"not healthy: {self._unhealthy(begun)}")
         self.ensure_pool(POOL, POOL_SLOTS)
+
+    def _commands(self) -> dict[str, tuple[str, ...]]:
+        """How each of Airflow's components is started, in this order."""
+        port = self.url.rpartition(":")[2]
+        return {
+            "api-server": ("-m", "airflow", "api-server", "--host", HOST, "--port", port),
+            # The log servers listen on all interfaces, and serve files that the api-server reads for itself here.
+            "scheduler": ("-m", "airflow", "scheduler", "--skip-serve-logs"),
+            "dag-processor": ("-m", "airflow", "dag-processor"),
+            "triggerer": ("-m", "airflow", "triggerer", "--skip-serve-logs"),
+        }
 
     def _start_emulator(self) -> Component | None:
         """Start the emulator if there is to be one; it gets ready while the database does."""
@@ -349,6 +388,10 @@ class AirflowStack(AirflowApi):
             self._report(f"{component.name} does not stop: killing it")
             component.guard.kill()
             component.guard.wait()
+        self._kill_session(component)
+
+    def _kill_session(self, component: Component) -> None:
+        """Kill all that is left of a component, new forks too."""
         while members := session_members(component.guard.pid):
             for pid in members:
                 with contextlib.suppress(ProcessLookupError):  # it ended by itself meanwhile

@@ -22,8 +22,10 @@ from asgiref.sync import sync_to_async
 from google.auth.credentials import CredentialsWithQuotaProject
 from google.auth.exceptions import GoogleAuthError
 
+from airflow_ee.core.batch import BatchRequest
 from airflow_ee.core.client import EarthEngineClient
 from airflow_ee.core.errors import (
+    AlreadyExists,
     ConnectionFailed,
     DuplicateRequest,
     EarthEngineError,
@@ -35,7 +37,8 @@ from airflow_ee.core.errors import (
     Unauthenticated,
 )
 from airflow_ee.core.operations import attempt_number, find_marked
-from airflow_ee.core.resources import ExportImageRequest, Operation
+from airflow_ee.core.resources import Operation
+from airflow_ee.hooks import older_form
 from airflow_ee.hooks.connection import ConnectionOptions, boolean, host_url
 from airflow_ee.hooks.failures import fail_fast
 
@@ -114,8 +117,8 @@ class EarthEngineHook(GoogleBaseHook):
         del self.get_connection
         # Google's hook fills impersonation_chain from the connection later: this is who was asked for.
         self._identity = (gcp_conn_id, str(impersonation_chain))
-        if quota_project_id is not None:
-            self.quota_project_id = quota_project_id
+        # Not by Google's constructor, which takes it only since version 21; the header that counts is sent in any case.
+        self.quota_project_id = quota_project_id
         if self.extras.get("is_anonymous") not in (None, ""):
             # Google's hook takes the text "false" for true.
             self.extras["is_anonymous"] = boolean(self.extras["is_anonymous"], "is_anonymous")
@@ -123,6 +126,16 @@ class EarthEngineHook(GoogleBaseHook):
         self._clients: dict[tuple[Any, ...], EarthEngineClient] = {}
         # Reentrant: a signal handler that cancels may come in the middle of this.
         self._clients_lock = threading.RLock()
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the extra fields of the connection's form; Airflow 3.1 asks."""
+        return older_form.widgets()
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return what becomes of the standard fields in the connection's form; Airflow 3.1 asks."""
+        return older_form.behaviour()
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Connection:
@@ -217,24 +230,31 @@ class EarthEngineHook(GoogleBaseHook):
         credentials = self.get_credentials()
         return str(getattr(credentials, "service_account_email", None) or type(credentials).__name__)
 
-    def submit_export(
-        self, client: EarthEngineClient, request: ExportImageRequest, *, request_id: str, mark: str
+    def start_once(
+        self, client: EarthEngineClient, request: BatchRequest, *, request_id: str, mark: str
     ) -> Operation | None:
         """
-        Start an export, or return the operation that this ``request_id`` already started.
+        Start an export or an import, or return the operation that this ``request_id`` already started.
 
         None: the service takes the ``request_id`` no more, and lists no such operation. A request that a full queue refused
         can do that.
 
         :param client: The client to ask with.
-        :param request: What to export.
+        :param request: What to export or import.
         :param request_id: 1 to 60 letters, digits and ``-``; the service starts one operation for it.
         :param mark: What the request's description ends in, before its number; it tells the operation in a list.
         """
         try:
-            operation = client.export_image(request, request_id=request_id)
+            operation = client.start_operation(request, request_id=request_id)
         except DuplicateRequest as duplicate:
             self.log.info("Request %s: %s", request_id, duplicate.message)
+        except AlreadyExists as refusal:
+            # A service that looks for the asset before it looks for the id may see what this very request has made.
+            started = find_marked(client.list_operations(), mark, since=attempt_number(request.description, mark) or 0)
+            if not started:
+                raise
+            self.log.info("Request %s had already started %s: %s", request_id, started[-1].name, refusal.message)
+            return started[-1]
         else:
             self.log.info("Request %s started %s", request_id, operation.name)
             return operation
@@ -288,9 +308,9 @@ class EarthEngineHook(GoogleBaseHook):
                 ee.Reset()
             EarthEngineHook._ee_target = None
             credentials = self.get_credentials() if settings.may_send_credentials(settings.endpoint) else None
-            if isinstance(credentials, CredentialsWithQuotaProject) and not self._quota_project:
+            if isinstance(credentials, CredentialsWithQuotaProject):
                 # A login's own quota project would displace the one that Google's client names.
-                credentials = credentials.with_quota_project(None)  # type: ignore[no-untyped-call]
+                credentials = credentials.with_quota_project(self._quota_project)  # type: ignore[no-untyped-call]
             ee.Initialize(credentials=credentials, project=settings.project, url=settings.endpoint)
             EarthEngineHook._ee_target = target
         self.log.info("Initialised ee for project %s at %s", settings.project, settings.endpoint)

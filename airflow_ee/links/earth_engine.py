@@ -9,17 +9,17 @@ from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, Context, TaskInstanceKey
 
-__all__ = ["EarthEngineOperationLink", "operation_url"]
+__all__ = ["EarthEngineAssetLink", "EarthEngineOperationLink", "asset_url", "operation_url"]
 
 
-class EarthEngineOperationLink(BaseOperatorLink):
-    """The page of an operation: pushed as a whole as soon as it is known, so that it shows while the task waits."""
+class _PushedLink(BaseOperatorLink):
+    """A page that is pushed as a whole as soon as it is known, so that it shows while the task works."""
 
-    name = "Earth Engine task"
+    name = "Earth Engine"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002
         """
-        Return the page of the operation that the task waits for; empty before it is known.
+        Return the page; empty before it is known.
 
         :param operator: The task.
         :param ti_key: Its instance.
@@ -36,6 +36,29 @@ class EarthEngineOperationLink(BaseOperatorLink):
         """
         ti: Any = context["ti"]
         ti.xcom_push(key=self.xcom_key, value=url)
+
+
+class EarthEngineOperationLink(_PushedLink):
+    """The page of an operation."""
+
+    name = "Earth Engine task"
+
+
+class EarthEngineAssetLink(_PushedLink):
+    """The page of an asset."""
+
+    name = "Earth Engine asset"
+
+
+def asset_url(name: str, *, emulator_endpoint: str | None = None) -> str:
+    """The page of an asset in the Code Editor, or what an emulator tells of it.
+
+    >>> asset_url("projects/demo-project/assets/fields")
+    'https://code.earthengine.google.com/?asset=projects/demo-project/assets/fields'
+    """
+    if emulator_endpoint:
+        return f"{emulator_endpoint}/v1/{name}"
+    return f"https://code.earthengine.google.com/?asset={name}"
 
 
 def operation_url(name: str, *, emulator_endpoint: str | None = None) -> str:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_ee.core.expression import Expression
 from airflow_ee.core.resources import check_workload_tag
+from airflow_ee.operators.connected import EarthEngineConnected
 from airflow_ee.operators.locations import connection_for, read_text
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_ee.core.client import EarthEngineClient
-    from airflow_ee.hooks.earth_engine import EarthEngineHook
 
-__all__ = ["PROVIDE_PROJECT_ID", "EarthEngineBaseOperator", "workload_tag_from"]
+__all__ = ["PROVIDE_PROJECT_ID", "EarthEngineBaseOperator", "is_elsewhere", "workload_tag_from"]
 
 PROVIDE_PROJECT_ID: str | None = None
 """The connection's project. Google's provider has the same name, whose import would slow every DAG file down."""
@@ -29,7 +27,7 @@ PROVIDE_PROJECT_ID: str | None = None
 LONGEST_WORKLOAD_TAG = 63
 
 
-class EarthEngineBaseOperator(BaseOperator):
+class EarthEngineBaseOperator(EarthEngineConnected, BaseOperator):
     """
     Base of the Earth Engine operators.
 
@@ -65,23 +63,6 @@ class EarthEngineBaseOperator(BaseOperator):
         self.workload_tag = workload_tag
         self.request_timeout_seconds = request_timeout_seconds
         self.request_retries = request_retries
-
-    @cached_property
-    def hook(self) -> EarthEngineHook:
-        """The hook of this task's connection."""
-        # Here and not above: Google's hooks add over a second to every parse of a DAG file.
-        from airflow_ee.hooks.earth_engine import EarthEngineHook
-
-        return EarthEngineHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
-
-    @property
-    def client(self) -> EarthEngineClient:
-        """A client with this task's project, timeout and retries."""
-        return self.hook.get_client(
-            project_id=self.project_id,
-            request_timeout_seconds=self.request_timeout_seconds,
-            request_retries=self.request_retries,
-        )
 
     def effective_workload_tag(self, context: Context) -> str:
         """
@@ -123,7 +104,7 @@ class EarthEngineBaseOperator(BaseOperator):
         Airflow calls this while it parses the DAG, and would look for all of them beside it.
         """
         # Airflow reads only the fields that are named here.
-        self.template_fields = [name for name in self.template_fields if not _is_elsewhere(getattr(self, name, None))]
+        self.template_fields = [name for name in self.template_fields if not is_elsewhere(getattr(self, name, None))]
         try:
             super().resolve_template_files()
         finally:
@@ -144,7 +125,7 @@ class EarthEngineBaseOperator(BaseOperator):
         :param jinja_env: Jinja's environment; None: the DAG's.
         :param seen_oids: Ids of objects that were rendered.
         """
-        if _is_elsewhere(content) and content.endswith(tuple(self.template_ext)):
+        if is_elsewhere(content) and content.endswith(tuple(self.template_ext)):
             return self._render((jinja_env or self.get_template_env()).from_string(content), context)
         return super().render_template(content, context, jinja_env, seen_oids)
 
@@ -183,7 +164,7 @@ def workload_tag_from(*parts: str) -> str:
     return f"{squeezed[: LONGEST_WORKLOAD_TAG - len(suffix) - 1]}-{suffix}".lstrip("-_")
 
 
-def _is_elsewhere(value: Any) -> bool:
+def is_elsewhere(value: Any) -> bool:
     """Whether a file's name is absolute, a URL, or known only once it is rendered: not the name of one beside the DAG's."""
     return isinstance(value, str) and (value.startswith(("/", "~")) or "://" in value or "{{" in value)
 

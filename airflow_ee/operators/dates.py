@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-__all__ = ["resolve_interval"]
+__all__ = ["data_interval", "read_moment", "resolve_interval"]
 
 Moment = str | date | datetime | None
 
@@ -57,35 +57,23 @@ def resolve_interval(
         raise ValueError(f"lookback of {earlier} goes back before the first year, from {given[0].date()}") from None
 
 
-def _pair(what: str, start: Moment, end: Moment) -> tuple[datetime, datetime] | None:
-    moments = _moment(f"{what} start", start), _moment(f"{what} end", end)
-    match moments:
-        case None, None:
-            return None
-        case datetime(), datetime():
-            return _ordered(what, moments[0], moments[1])
-    missing = "start" if moments[0] is None else "end"
-    raise ValueError(f"{what}s start and end must be given both or neither, {missing} is missing")
+def data_interval(context: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
+    """
+    Return the time that a run is about: its data interval, else its logical date as a moment, else nothing.
+
+    :param context: Airflow's context.
+    """
+    found = _data_interval(context)
+    return found or (read_moment("logical_date", context.get("logical_date")), None)
 
 
-def _data_interval(context: Mapping[str, Any]) -> tuple[datetime, datetime] | None:
-    start = _moment("data_interval_start", context.get("data_interval_start"))
-    end = _moment("data_interval_end", context.get("data_interval_end"))
-    if start is None or end is None or start == end:
-        return None
-    return _ordered("data_interval", start, end)
+def read_moment(name: str, value: Moment) -> datetime | None:
+    """
+    Return a moment in UTC, or None for the ways in which a template says "nothing".
 
-
-def _ordered(what: str, start: datetime, end: datetime) -> tuple[datetime, datetime]:
-    if start >= end:
-        raise ValueError(
-            f"{what} start must be before {what} end, got {start.isoformat()} and {end.isoformat()}; the end is not part of "
-            "the interval"
-        )
-    return start, end
-
-
-def _moment(name: str, value: Moment) -> datetime | None:
+    :param name: The argument, for the error.
+    :param value: ISO date or moment; without a zone it is UTC.
+    """
     if isinstance(value, str):
         if value.strip().lower() in _NOTHING:
             return None
@@ -102,6 +90,34 @@ def _moment(name: str, value: Moment) -> datetime | None:
     if isinstance(value, date):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
     raise ValueError(f"{name} must be an ISO date such as 2024-01-31, got {type(value).__name__} {value!r}")
+
+
+def _pair(what: str, start: Moment, end: Moment) -> tuple[datetime, datetime] | None:
+    moments = read_moment(f"{what} start", start), read_moment(f"{what} end", end)
+    match moments:
+        case None, None:
+            return None
+        case datetime(), datetime():
+            return _ordered(what, moments[0], moments[1])
+    missing = "start" if moments[0] is None else "end"
+    raise ValueError(f"{what}s start and end must be given both or neither, {missing} is missing")
+
+
+def _data_interval(context: Mapping[str, Any]) -> tuple[datetime, datetime] | None:
+    start = read_moment("data_interval_start", context.get("data_interval_start"))
+    end = read_moment("data_interval_end", context.get("data_interval_end"))
+    if start is None or end is None or start == end:
+        return None
+    return _ordered("data_interval", start, end)
+
+
+def _ordered(what: str, start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    if start >= end:
+        raise ValueError(
+            f"{what} start must be before {what} end, got {start.isoformat()} and {end.isoformat()}; the end is not part of "
+            "the interval"
+        )
+    return start, end
 
 
 def _lookback(value: timedelta | float | str | None) -> timedelta:

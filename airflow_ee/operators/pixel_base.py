@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_ee.core.errors import Stopped
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from airflow_ee.core.client import EarthEngineClient
 
 __all__ = ["EarthEnginePixelBaseOperator"]
+
+_OF_REQUESTS = ("requests", "retries", "splits", "bytes_fetched", "quota_wait_seconds")
 
 
 class EarthEnginePixelBaseOperator(EarthEngineBaseOperator):
@@ -52,6 +55,19 @@ class EarthEnginePixelBaseOperator(EarthEngineBaseOperator):
             raise
         finally:
             self._client_at_work = None
+
+    def count(self, summary: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Add what a job has done to Airflow's metrics, below ``earth_engine.``; give the figures of its requests, for XCom.
+
+        :param summary: The job's figures.
+        """
+        from airflow.providers.common.compat.sdk import Stats
+
+        for name in ("requests", "retries", "splits", "bytes_fetched", "tiles", "tiles_resumed"):
+            Stats.incr(f"earth_engine.{name}", int(summary.get(name, 0)))
+        Stats.timing("earth_engine.quota_wait", timedelta(seconds=summary.get("quota_wait_seconds", 0.0)))
+        return {name: summary[name] for name in _OF_REQUESTS if name in summary}
 
     def on_kill(self) -> None:
         """

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from airflow.providers.common.compat.sdk import (
@@ -19,24 +16,27 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_ee.core import wire
 from airflow_ee.core.errors import Cancelled, ConnectionFailed
+from airflow_ee.core.operation_names import matching_operations, operation_names
 from airflow_ee.core.operations import operation_error, operation_summary
 from airflow_ee.hooks.failures import fail_fast
 from airflow_ee.links.earth_engine import EarthEngineOperationLink, operation_url
+from airflow_ee.operators.arguments import refuse_unless
+from airflow_ee.operators.connected import EarthEngineConnected
+from airflow_ee.triggers.description import EarthEngineDescriptionTrigger
 from airflow_ee.triggers.operation import (
     DEFERRAL_SLACK,
     EarthEngineOperationTrigger,
     deferral_timed_out,
     settled,
 )
+from airflow_ee.triggers.poller import FEW_OPERATIONS
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_ee.core.client import EarthEngineClient
     from airflow_ee.core.resources import Operation
-    from airflow_ee.hooks.earth_engine import EarthEngineHook
+    from airflow_ee.triggers.watching import WatchingTrigger
 
 __all__ = ["EarthEngineOperationSensor"]
 
@@ -45,7 +45,7 @@ ON_CANCELLED = ("fail", "skip")
 MOST_ERRORS = 20
 
 
-class EarthEngineOperationSensor(BaseSensorOperator):
+class EarthEngineOperationSensor(EarthEngineConnected, BaseSensorOperator):
     """
     Wait for operations to end.
 
@@ -55,6 +55,10 @@ class EarthEngineOperationSensor(BaseSensorOperator):
     There is no ``workload_tag`` here: a tag travels with what computes, and a look at an operation computes nothing.
 
     :param operation_name: Full name, bare id, what an export operator returned, or a list of these.
+    :param description: Instead: a pattern as in names of files, such as ``ndvi-2024-*``, of operations' descriptions. Which
+        operations have it is looked at each time.
+    :param min_operations: So many have to have the pattern before the sensor can end.
+    :param since: Of those with the pattern only the ones that were created then or later: ISO 8601, UTC where no zone is given.
     :param wait_for: ``all``: until each has succeeded, or one has failed; ``any``: until one has succeeded, or none can.
     :param on_cancelled: ``fail`` or ``skip`` the task when an operation that it needs was cancelled.
     :param cancel_on_timeout: Whether operations that go on are cancelled when the sensor's ``timeout`` has passed.
@@ -68,6 +72,8 @@ class EarthEngineOperationSensor(BaseSensorOperator):
 
     template_fields: Sequence[str] = (
         "operation_name",
+        "description",
+        "since",
         "wait_for",
         "on_cancelled",
         "project_id",
@@ -81,7 +87,10 @@ class EarthEngineOperationSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        operation_name: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]],
+        operation_name: str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]] | None = None,
+        description: str | None = None,
+        min_operations: int = 1,
+        since: str | None = None,
         wait_for: str = "all",
         on_cancelled: str = "fail",
         cancel_on_timeout: bool = False,
@@ -94,7 +103,12 @@ class EarthEngineOperationSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if min_operations < 1:
+            raise ValueError(f"min_operations must be at least 1, got {min_operations}")
         self.operation_name = operation_name
+        self.description = description
+        self.min_operations = min_operations
+        self.since = since
         self.wait_for = wait_for
         self.on_cancelled = on_cancelled
         self.cancel_on_timeout = cancel_on_timeout
@@ -105,23 +119,6 @@ class EarthEngineOperationSensor(BaseSensorOperator):
         self.request_timeout_seconds = request_timeout_seconds
         self.request_retries = request_retries
         self._seen: dict[str, Operation] = {}
-
-    @cached_property
-    def hook(self) -> EarthEngineHook:
-        """The hook of this task's connection."""
-        # Here and not above: Google's hooks add over a second to every parse of a DAG file.
-        from airflow_ee.hooks.earth_engine import EarthEngineHook
-
-        return EarthEngineHook(gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain)
-
-    @property
-    def client(self) -> EarthEngineClient:
-        """A client with this task's project, timeout and retries."""
-        return self.hook.get_client(
-            project_id=self.project_id,
-            request_timeout_seconds=self.request_timeout_seconds,
-            request_retries=self.request_retries,
-        )
 
     def execute(self, context: Context) -> Any:
         """
@@ -157,10 +154,9 @@ class EarthEngineOperationSensor(BaseSensorOperator):
         :param context: Airflow's context.
         """
         with fail_fast():
-            names = self._names()
-            self._look(names, context)
-            operations = [self._seen[name] for name in names]
-            if not settled([operation.state for operation in operations], self.wait_for):
+            operations = self._look(context)
+            enough = self.description is None or len(operations) >= self.min_operations
+            if not enough or not settled([operation.state for operation in operations], self.wait_for):
                 return PokeReturnValue(is_done=False)
             self._judge(operations)
         return PokeReturnValue(is_done=True, xcom_value=[operation_summary(operation) for operation in operations])
@@ -177,8 +173,8 @@ class EarthEngineOperationSensor(BaseSensorOperator):
             return cast("list[dict[str, Any]]", result.xcom_value)
         if event["status"] == "timeout":
             self._cancel_late()
-            raise AirflowSensorTimeout(f"{', '.join(self._open_names())} did not end within {self.timeout:g} s")
-        raise ConnectionFailed(f"{', '.join(self._open_names())} could not be watched any longer: {event['message']}")
+            raise AirflowSensorTimeout(f"{self._told()} did not end within {self.timeout:g} s")
+        raise ConnectionFailed(f"{self._told()} could not be watched any longer: {event['message']}")
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """
@@ -189,30 +185,40 @@ class EarthEngineOperationSensor(BaseSensorOperator):
         :param context: Airflow's context.
         """
         if deferral_timed_out(next_method, next_kwargs):
-            self._look(self._names(), context)
+            self._look(context)
             self._cancel_late()
         return super().resume_execution(next_method, next_kwargs, context)
 
-    def _names(self) -> list[str]:
-        """Full names, without repetition, of what the argument means."""
+    def _look(self, context: Context) -> list[Operation]:
+        """The operations that are meant, as they are now."""
         for name, allowed in (("wait_for", WAIT_FOR), ("on_cancelled", ON_CANCELLED)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
-        project = self.client.settings.project
-        return list(dict.fromkeys(wire.operation_name(project, text) for text in _texts(self.operation_name)))
-
-    def _look(self, names: Sequence[str], context: Context) -> None:
-        for name in names:
-            before = self._seen.get(name)
-            if before is not None and before.done:
-                continue
-            operation = self.client.get_operation(name)
-            self._seen[name] = operation
-            if before is None or operation.signature != before.signature:
+            refuse_unless(name, getattr(self, name), allowed)
+        if (self.operation_name is None) == (self.description is None):
+            raise ValueError("give exactly one of operation_name and description")
+        before = dict(self._seen)
+        if self.description is not None:
+            listed = self.client.list_operations()
+            self._seen = {item.name: item for item in matching_operations(listed, self.description, since=self.since)}
+        else:
+            self._look_up(operation_names(self.client.settings.project, self.operation_name))
+        for name, operation in self._seen.items():
+            if name not in before or operation.signature != before[name].signature:
                 self.log.info("%s is %s, %.0f %%", name, operation.state, 100 * operation.progress)
-        if names:
+        if self._seen:
             endpoint = self.client.settings.endpoint if self.client.emulated else None
-            EarthEngineOperationLink().persist(context, operation_url(names[0], emulator_endpoint=endpoint))
+            EarthEngineOperationLink().persist(
+                context, operation_url(next(iter(self._seen)), emulator_endpoint=endpoint)
+            )
+        return list(self._seen.values())
+
+    def _look_up(self, names: Sequence[str]) -> None:
+        ended = {name: operation for name, operation in self._seen.items() if operation.done}
+        open_names = [name for name in names if name not in ended]
+        listed = {}
+        if len(open_names) > FEW_OPERATIONS:
+            listed = {operation.name: operation for operation in self.client.list_operations()}
+        found = {name: listed.get(name) or self.client.get_operation(name) for name in open_names}
+        self._seen = {name: ended.get(name) or found[name] for name in names}
 
     def _judge(self, operations: Sequence[Operation]) -> None:
         """Raise what the ended operations stand for, if that is a failure."""
@@ -229,22 +235,34 @@ class EarthEngineOperationSensor(BaseSensorOperator):
             raise AirflowFailException(f"{len(errors)} of {len(operations)} operations failed: {words}")
 
     def _defer(self) -> None:
-        trigger = EarthEngineOperationTrigger(
-            operation_names=list(self._seen),
-            project_id=self.project_id,
-            gcp_conn_id=self.gcp_conn_id,
-            impersonation_chain=self.impersonation_chain,
-            poll_interval=self.poke_interval,
-            wait_for=self.wait_for,
-            deadline=time.time() + self.timeout,
-            # Who waits for an operation has not started it.
-            cancel_on_kill=False,
-        )
         self.defer(
-            trigger=trigger,
+            trigger=self._trigger(),
             method_name="execute_complete",
             timeout=timedelta(seconds=self.timeout) + DEFERRAL_SLACK,
         )
+
+    def _trigger(self) -> WatchingTrigger:
+        common: dict[str, Any] = {
+            "project_id": self.project_id,
+            "gcp_conn_id": self.gcp_conn_id,
+            "impersonation_chain": self.impersonation_chain,
+            "poll_interval": self.poke_interval,
+            "wait_for": self.wait_for,
+            "deadline": time.time() + self.timeout,
+        }
+        if self.description is not None:
+            return EarthEngineDescriptionTrigger(
+                pattern=self.description, min_operations=self.min_operations, since=self.since, **common
+            )
+        # Who waits for an operation has not started it.
+        return EarthEngineOperationTrigger(operation_names=list(self._seen), cancel_on_kill=False, **common)
+
+    def _told(self) -> str:
+        """What is waited for, for messages."""
+        named = ", ".join(self._open_names()[:MOST_ERRORS])
+        if self.description is None:
+            return named
+        return f"operations with the description {self.description!r} ({named or f'{len(self._seen)} of {self.min_operations} are there'})"
 
     def _open_names(self) -> list[str]:
         return [name for name, operation in self._seen.items() if not operation.done]
@@ -253,34 +271,3 @@ class EarthEngineOperationSensor(BaseSensorOperator):
         for name in self._open_names() if self.cancel_on_timeout else ():
             self.log.info("Time is up: cancelling %s", name)
             self.client.cancel_operation(name)
-
-
-def _texts(value: Any) -> Iterable[str]:
-    """Names in a name, a result of an export, a list of these, or the text that a template made of one."""
-    if isinstance(value, str):
-        if value.strip()[:1] in {"[", "{"}:
-            return _texts(_parsed(value))
-        return [value.strip()]
-    if isinstance(value, Mapping):
-        if not isinstance(value.get("operation"), str):
-            raise ValueError(
-                f"operation_name: expected what an export returned, got keys {sorted(map(str, value))[:10]}"
-            )
-        return [value["operation"]]
-    if isinstance(value, Iterable):
-        return [text for item in value for text in _texts(item)]
-    raise ValueError(
-        f"operation_name must be a name, an id, what an export returned, or a list of these, got {type(value).__name__}"
-    )
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError:
-        pass
-    try:
-        # Templates write a list or dict as Python does.
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        raise ValueError(f"operation_name is neither JSON nor a name, got {text[:80]!r}") from None

@@ -3,166 +3,134 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-
-from airflow_ee.core.errors import EarthEngineError
+from airflow_ee.core.errors import EecuBudgetExceeded, OperationStuck
+from airflow_ee.core.watchdog import Watchdog
+from airflow_ee.triggers.killed import AIRFLOW_TELLS, ended_by_user, to_the_end
+from airflow_ee.triggers.watching import WatchingTrigger
 
 if TYPE_CHECKING:
-    from airflow_ee.hooks.earth_engine import EarthEngineAsyncHook
+    from airflow.triggers.base import TriggerEvent
+
+    from airflow_ee.core.resources import Operation
+    from airflow_ee.triggers.poller import Watch
 
 __all__ = ["DEFERRAL_SLACK", "EarthEngineOperationTrigger", "deferral_timed_out", "settled"]
 
 DEFERRAL_SLACK = timedelta(minutes=2)
 """Airflow's own limit on a deferral comes so much after the trigger's, which can tell what it saw."""
 
-# The service may be out of reach for so long before waiting is given up; the operation goes on all the while.
-TOLERATED_SECONDS = 900.0
-# Fewer are asked for one by one, more by reading the project's list.
-FEW_OPERATIONS = 5
 # Airflow gives a trigger 30 seconds to see to what a user killed.
 KILL_SECONDS = 20.0
 KILL_POLL_SECONDS = 1.0
-JITTER = (0.8, 1.2)
 
 
-class EarthEngineOperationTrigger(BaseTrigger):
+class EarthEngineOperationTrigger(WatchingTrigger):
     """
     Wait for operations to end.
 
-    Fires one event, ``{"status": "done" | "timeout" | "error", "operations": [...], "message": ...}``; the worker asks for
-    the operations itself then. A restart of the triggerer loses nothing and cancels nothing.
+    Fires one event, ``{"status": ..., "operations": [...], "message": ...}``: ``done``, ``timeout``, ``stuck``,
+    ``over_budget`` or ``error``; the worker asks for the operations itself then. A restart of the triggerer loses nothing
+    and cancels nothing.
 
     :param operation_names: Full names.
-    :param project_id: Cloud project that is billed.
-    :param gcp_conn_id: The Airflow connection.
-    :param impersonation_chain: Service account to impersonate, or a chain of them.
-    :param poll_interval: Seconds between two looks.
     :param wait_for: ``all`` ends with the last operation or the first failure, ``any`` with the first success.
-    :param deadline: Moment, in seconds of the epoch, at which waiting is given up; None: never.
-    :param cancel_on_kill: Whether a user who kills the task cancels the operations too (Airflow 3.3 and newer).
+    :param cancel_on_kill: Whether a user who kills the task cancels the operations too. Before Airflow 3.3 a task that is
+        cleared while it waits keeps them: it finds them again.
+    :param stuck_after_seconds: A running operation of which nothing changes for so long is told as stuck; None: never. A
+        restart of the triggerer begins to count anew.
+    :param max_eecu_seconds: An operation that has used more compute is told as over its budget; None: none is.
     """
 
     def __init__(
         self,
         *,
         operation_names: Sequence[str],
-        project_id: str | None = None,
-        gcp_conn_id: str = "earth_engine_default",
-        impersonation_chain: str | Sequence[str] | None = None,
-        poll_interval: float = 30.0,
         wait_for: str = "all",
-        deadline: float | None = None,
         cancel_on_kill: bool = True,
+        stuck_after_seconds: float | None = None,
+        max_eecu_seconds: float | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__(**kwargs)
         self.operation_names = list(operation_names)
-        self.project_id = project_id
-        self.gcp_conn_id = gcp_conn_id
-        self.impersonation_chain = impersonation_chain
-        self.poll_interval = poll_interval
         self.wait_for = wait_for
-        self.deadline = deadline
         self.cancel_on_kill = cancel_on_kill
-        self._hook: EarthEngineAsyncHook | None = None
+        self.stuck_after_seconds = stuck_after_seconds
+        self.max_eecu_seconds = max_eecu_seconds
         self._states: dict[str, str] = dict.fromkeys(self.operation_names, "")
-        self._failing_since: float | None = None
+        self._watchdogs = {name: Watchdog(stuck_after_seconds, max_eecu_seconds) for name in self.operation_names}
 
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what another triggerer needs to go on."""
-        chain = self.impersonation_chain
-        return (
-            "airflow_ee.triggers.operation.EarthEngineOperationTrigger",
-            {
-                "operation_names": self.operation_names,
-                "project_id": self.project_id,
-                "gcp_conn_id": self.gcp_conn_id,
-                "impersonation_chain": chain if chain is None or isinstance(chain, str) else list(chain),
-                "poll_interval": self.poll_interval,
-                "wait_for": self.wait_for,
-                "deadline": self.deadline,
-                "cancel_on_kill": self.cancel_on_kill,
-            },
-        )
+    def own_arguments(self) -> dict[str, Any]:
+        """Return the arguments that only this trigger has, as JSON values."""
+        return {
+            "operation_names": self.operation_names,
+            "wait_for": self.wait_for,
+            "cancel_on_kill": self.cancel_on_kill,
+            "stuck_after_seconds": self.stuck_after_seconds,
+            "max_eecu_seconds": self.max_eecu_seconds,
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look at the operations until they are settled, the deadline has passed, or nothing can be learnt of them."""
-        hook = await self._get_hook()
-        while True:
+        try:
+            async for event in super().run():
+                yield event
+        except asyncio.CancelledError:
+            if not AIRFLOW_TELLS and self.cancel_on_kill:
+                await to_the_end(self._heed_kill())
+            raise
+
+    def watch(self) -> Watch:
+        """Return a watch on the operations."""
+        return self.poller.watch(names=frozenset(self.operation_names), interval_seconds=self.poll_interval)
+
+    def judge(self, watch: Watch, found: Mapping[str, Operation]) -> TriggerEvent | None:
+        """
+        Return the event that ends the wait, if one does.
+
+        :param watch: What is looked at.
+        :param found: Operations that the look has found, by name.
+        """
+        for name, operation in found.items():
+            if operation.state != self._states[name]:
+                self.log.info("%s is %s", name, operation.state)
+            self._states[name] = operation.state
+            if operation.done:
+                watch.forget(name)
             try:
-                await self._look(hook)
-            except EarthEngineError as error:
-                if self._gives_up_after(error):
-                    yield self._event("error", str(error))
-                    return
-            else:
-                self._failing_since = None
-            if settled(self._states.values(), self.wait_for):
-                yield self._event("done")
-                return
-            if self.deadline is not None and time.time() >= self.deadline:
-                yield self._event("timeout", "the deadline has passed")
-                return
-            await asyncio.sleep(self._pause())
+                self._watchdogs[name].check(operation)
+            except OperationStuck as error:
+                return self.event("stuck", error.message)
+            except EecuBudgetExceeded as error:
+                return self.event("over_budget", error.message)
+        return self.event("done") if settled(self._states.values(), self.wait_for) else None
+
+    def told(self) -> dict[str, Any]:
+        """Return what each event tells besides status and message."""
+        return {"operations": self.operation_names}
 
     async def on_kill(self) -> None:
         """Cancel the operations when a user kills the waiting task, and see them cancelled if that is quick."""
         if not self.cancel_on_kill:
             return
-        hook = await self._get_hook()
+        hook = await self.get_hook()
         names = [name for name, state in self._states.items() if state not in ENDED]
         for name in names:
             self.log.info("The task was killed: cancelling %s", name)
             await hook.cancel_operation(name)
         end = time.monotonic() + KILL_SECONDS
-        while time.monotonic() < end and not settled([self._states[name] for name in names], "each"):
+        while names and time.monotonic() < end:
             await asyncio.sleep(KILL_POLL_SECONDS)
-            await self._look(hook)
+            names = [name for name in names if not (await hook.get_operation(name)).done]
 
-    async def _get_hook(self) -> EarthEngineAsyncHook:
-        if self._hook is None:
-            self._hook = await asyncio.to_thread(self._make_hook)
-        return self._hook
-
-    def _make_hook(self) -> EarthEngineAsyncHook:
-        # Imported in a thread: Google's hooks take seconds to import, and the loop serves all triggers of the process.
-        from airflow_ee.hooks.earth_engine import EarthEngineAsyncHook
-
-        return EarthEngineAsyncHook(
-            project_id=self.project_id, gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain
-        )
-
-    async def _look(self, hook: EarthEngineAsyncHook) -> None:
-        open_names = [name for name, state in self._states.items() if state not in ENDED]
-        found = {}
-        if len(open_names) > FEW_OPERATIONS:
-            found = {operation.name: operation for operation in await hook.list_operations()}
-        for name in open_names:
-            # Ended operations may no longer be listed.
-            operation = found.get(name) or await hook.get_operation(name)
-            if operation.state != self._states[name]:
-                self.log.info("%s is %s", name, operation.state)
-            self._states[name] = operation.state
-
-    def _gives_up_after(self, error: EarthEngineError) -> bool:
-        now = time.monotonic()
-        self._failing_since = self._failing_since or now
-        self.log.warning("Could not look at %d operation(s): %s", len(self._states), error)
-        return not error.retryable or now - self._failing_since > TOLERATED_SECONDS
-
-    def _pause(self) -> float:
-        # Many triggers that began together do not ask together for ever.
-        pause = self.poll_interval * random.uniform(*JITTER)
-        return pause if self.deadline is None else max(0.0, min(pause, self.deadline - time.time()))
-
-    def _event(self, status: str, message: str = "") -> TriggerEvent:
-        payload = {"status": status, "operations": self.operation_names, "message": message}
-        return TriggerEvent(payload)  # type: ignore[no-untyped-call]
+    async def _heed_kill(self) -> None:
+        if await ended_by_user(self.task_instance):
+            await self.on_kill()
 
 
 def deferral_timed_out(next_method: str, next_kwargs: Mapping[str, Any] | None) -> bool:

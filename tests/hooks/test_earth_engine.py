@@ -13,6 +13,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowNot
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError, RefreshError
 
+from airflow_ee.core.batch import ExportImageRequest
 from airflow_ee.core.errors import (
     AssetNotFound,
     EarthEngineError,
@@ -21,7 +22,6 @@ from airflow_ee.core.errors import (
     Unavailable,
 )
 from airflow_ee.core.expression import Expression
-from airflow_ee.core.resources import ExportImageRequest
 from airflow_ee.hooks import earth_engine as hooks
 from airflow_ee.hooks.earth_engine import EarthEngineAsyncHook, EarthEngineHook, fail_fast
 
@@ -326,7 +326,7 @@ class TestSubmitExport:
     def submit(self, connect, server, number=1):
         connect(endpoint=server.url)
         hook = EarthEngineHook()
-        return hook.submit_export(hook.client, export_request(number), request_id="airflow-1", mark=MARK)
+        return hook.start_once(hook.client, export_request(number), request_id="airflow-1", mark=MARK)
 
     def test_a_new_request_starts_an_operation(self, connect, serve):
         server = serve((200, operation("A", f"ndvi-{MARK}-1"), {}))

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 from airflow.providers.common.compat.sdk import XCom
 from airflow.sdk import DAG
-from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_ee.links.earth_engine import EarthEngineOperationLink, operation_url
 from airflow_ee.operators.export import EarthEngineExportImageOperator
+from tests.older_airflow import DagSerialization
 
 NAME = "projects/demo-project/operations/ABC"
 KEY = SimpleNamespace(dag_id="d", task_id="t", run_id="r", map_index=-1)

@@ -2,14 +2,18 @@
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyogrio.raw
 import pytest
+import rasterio
 import requests
 
 from airflow_ee.core.client import EarthEngineClient
 from airflow_ee.core.settings import ClientSettings
 from airflow_ee.emulator import Emulator
+from tests.imagery import Incoming
 from tools.airflow_api import RunFailedError
 from tools.stack import AirflowStack
 
@@ -139,6 +143,8 @@ def test_a_deferred_export_frees_its_slot_and_ends(airflow, server, operations):
     airflow.wait("export_deferred", run_id)
     result = airflow.xcom("export_deferred", run_id, "export")
     assert result["state"] == "SUCCEEDED"
+    assert [item.name for item in operations("export_deferred")].count(result["operation"]) == 1
+    assert len(operations("export_deferred")) == 2, "one for each run, however many tries it took"
     assert set(result) == {
         "operation", "state", "description", "uris", "uri_count", "manifest_uri", "bytes", "eecu_seconds", "attempt", "start", "end",
     }  # fmt: skip
@@ -170,3 +176,65 @@ def test_the_connection_form_is_there(airflow):
 
 def test_every_fault_really_happened(server):
     assert not server.pending
+
+
+@pytest.fixture(scope="module")
+def incoming(server):
+    """A collection that images can be put into."""
+    return Incoming(server.root)
+
+
+def test_new_imagery_starts_runs_about_each_image_once(airflow, server, incoming):
+    incoming.put("old", datetime.now(UTC) - timedelta(days=3))
+    airflow.wait_for_dag("on_imagery")
+    airflow.unpause("on_imagery")
+    # The watch begins with its first look; what it finds is no news.
+    wait_for(lambda: server.calls.count("assets.listAssets") > 2)
+
+    def told():
+        runs = [run for run in airflow.runs("on_imagery") if run["state"] == "success"]
+        return [image for run in runs for image in airflow.xcom("on_imagery", run["dag_run_id"], "told")]
+
+    new = []
+    for count in (3, 2):
+        start = datetime.now(UTC) - timedelta(days=40)
+        new += [incoming.put(f"new{count}{number}", start + timedelta(days=number)) for number in range(count)]
+        wait_for(lambda expected=len(new): len(told()) >= expected, 150)
+    time.sleep(5)
+    assert sorted(image["image_id"] for image in told()) == sorted(new), "nothing is told again by later looks"
+    assert not any(image["maybe_repeated"] or image["simulated"] for image in told())
+
+
+def test_a_deferred_sensor_goes_on_when_imagery_is_there(airflow, incoming):
+    airflow.wait_for_dag("wait_for_imagery")
+    airflow.unpause("wait_for_imagery")
+    run_id = airflow.trigger("wait_for_imagery")
+    airflow.wait_for_task("wait_for_imagery", run_id, "wait", ["deferred"])
+    identity = incoming.put("june", datetime(2024, 6, 9, tzinfo=UTC))
+    airflow.wait("wait_for_imagery", run_id)
+    assert airflow.xcom("wait_for_imagery", run_id, "wait")["image_ids"] == [identity]
+
+
+def test_every_kind_of_export_runs_through_a_dag_and_others_read_what_it_left(airflow, server, operations):
+    airflow.unpause("every_kind")
+    run_id = airflow.trigger("every_kind")
+    airflow.wait("every_kind", run_id)
+    tasks = [item["task_id"] for item in airflow.task_instances("every_kind", run_id)]
+    assert len(tasks) == 17
+    assert len(operations("every_kind")) == len(tasks), "one operation for each, however many tries it took"
+    results = {task: airflow.xcom("every_kind", run_id, task) for task in tasks}
+    assert {result["state"] for result in results.values()} == {"SUCCEEDED"}
+    folder = server.root / "gs/live-bucket/every_kind"
+    for file in (folder / "image_geotiff.tif", server.root / "drive/folder/image.tif"):
+        with rasterio.open(file) as image:
+            assert (image.read(1) == 7).all()
+    for name in ("table_geo_json.geojson", "table_kml.kml", "table_shp.shp", "table_csv.csv"):
+        meta, _, geometry, _ = pyogrio.raw.read(folder / name)
+        count = len(geometry) if geometry is not None else None
+        assert count in ({None, 1} if name.endswith("csv") else {1}), name
+        assert len(meta["fields"]) >= 1
+    (line,) = (server.root / "bigquery/demo-project/fields/live.ndjson").read_text().splitlines()
+    assert json.loads(line)["a"] == 1
+    client = EarthEngineClient(ClientSettings(project="demo-project", endpoint=server.url))
+    kinds = {name: client.get_asset(f"projects/demo-project/assets/{name}").type for name in ("image", "table")}
+    assert kinds == {"image": "IMAGE", "table": "TABLE"}

@@ -1,9 +1,12 @@
 """A task's context without Airflow around it, and an image to export."""
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from airflow_ee.emulator import Emulator
 
 
 class MemoryStore(dict):
@@ -22,12 +25,33 @@ class Instance(SimpleNamespace):
         self.xcoms[key] = value
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[Emulator]:
+    """An emulator with the simulated catalogue, for all tests of a file."""
+    with Emulator() as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def simulated(running: Emulator, connect: Any) -> Emulator:
+    """The same emulator, behind the default connection."""
+    connect(endpoint=running.url, is_anonymous=True)
+    return running
+
+
 @pytest.fixture
 def make_context():
     """Makes the context of a try; ``store=None`` is an Airflow before 3.3."""
 
     def make(*, store: MemoryStore | None = None, **identity: Any) -> dict[str, Any]:
-        names = {"dag_id": "my_dag", "task_id": "export", "run_id": "manual__2024", "map_index": -1, **identity}
+        names = {
+            "dag_id": "my_dag",
+            "task_id": "export",
+            "run_id": "manual__2024",
+            "map_index": -1,
+            "max_tries": 0,
+            **identity,
+        }
         context: dict[str, Any] = {"ti": Instance(xcoms={}, **names), "params": {}}
         return context if store is None else {**context, "task_state_store": store}
 

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import DAG
-from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_ee.hooks.earth_engine import EarthEngineHook
 from airflow_ee.operators.base import EarthEngineBaseOperator, workload_tag_from
 from airflow_ee.operators.export import EarthEngineExportImageOperator
 from airflow_ee.operators.pixels import EarthEngineComputePixelsOperator, EarthEngineGetPixelsOperator
 from airflow_ee.operators.series import EarthEngineTimeSeriesOperator
+from tests.older_airflow import DagSerialization
 
 GRAPH = {"result": "0", "values": {"0": {"constantValue": 1}}}
 START = datetime(2024, 1, 1, tzinfo=UTC)

@@ -22,7 +22,8 @@ MARCH = (datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC))
 def serialized(timetable):
     """The timetable as the scheduler has it."""
     from airflow.sdk import DAG
-    from airflow.serialization.serialized_objects import DagSerialization
+
+    from tests.older_airflow import DagSerialization
 
     dag = DAG("d", schedule=timetable, start_date=datetime(2024, 1, 1, tzinfo=UTC))
     return DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable

@@ -18,15 +18,15 @@ import pytest
 import rasterio
 from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout, TaskDeferred
 from airflow.sdk import DAG
-from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_ee.core.client import EarthEngineClient
-from airflow_ee.core.errors import Aborted, ConnectionFailed, DuplicateRequest, Internal, QueueFull
+from airflow_ee.core.errors import Aborted, ConnectionFailed, DuplicateRequest, Internal
 from airflow_ee.core.settings import ClientSettings, RetryPolicy
-from airflow_ee.operators import export_base
+from airflow_ee.operators import export_base, starting
 from airflow_ee.operators.export import EarthEngineExportImageOperator
 from airflow_ee.operators.export_identity import ExportIdentity
 from airflow_ee.triggers.operation import EarthEngineOperationTrigger
+from tests.older_airflow import DagSerialization
 
 URI = "gs://demo-bucket/ndvi/2024"
 # What the service says of a requestId that it will not take again.
@@ -201,10 +201,9 @@ class TestRequest:
         ids=["drive TFRecord", "asset", "REST file", "REST asset"],
     )
     def test_destinations_come_as_uris_or_as_rest_bodies(self, make, make_context, arguments, field, options):
-        from airflow_ee.core import wire
 
         request = make(**arguments).build_request(make_context())
-        assert wire.export_image_body(request, None)[field] == options
+        assert request.body(None)[field] == options
 
     def test_a_region_and_a_scale_make_a_grid(self, make, make_context):
         operator = make(grid=None, region=[10, 45, 10.01, 45.01], scale="30", crs="EPSG:32632")
@@ -319,14 +318,14 @@ class TestOnce:
         assert len(emulator.operations) == 1
 
     def test_a_crash_during_the_request_is_followed_by_the_same_request(self, make, context, emulator, monkeypatch):
-        original = EarthEngineClient.export_image
+        original = EarthEngineClient.start_operation
 
         def crash(self, request, *, request_id):
             original(self, request, request_id=request_id)
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(EarthEngineClient, "export_image", crash)
+            patch.setattr(EarthEngineClient, "start_operation", crash)
             with pytest.raises(KeyboardInterrupt):
                 make().execute(context())
         assert make().execute(context())["state"] == "SUCCEEDED"
@@ -455,14 +454,10 @@ class TestUsedUpIds:
 
     def test_an_id_that_a_full_queue_used_up_is_followed_by_the_next(self, make, context, emulator, kept, store):
         emulator.inject("image:export", "400 queue")
-        with pytest.raises(QueueFull):
-            make().execute(context())
-        assert emulator.calls.count("image:export") == 1, "seconds do not empty a queue: Airflow's retry comes later"
-        emulator.inject("image:export", DUPLICATE)
         result = make().execute(context())
         assert (result["state"], result["description"][-2:]) == ("SUCCEEDED", "-2")
         assert len({body["requestId"] for body in bodies(emulator)}) == 2
-        assert not kept or store[export_base.STATE_KEY]["number"] == 2
+        assert not kept or store[starting.STATE_KEY]["number"] == 2
 
     def test_a_try_that_died_with_the_next_number_goes_on_with_it(self, make, context, emulator, kept):
         emulator.inject("image:export", DUPLICATE, "403")
@@ -499,7 +494,7 @@ class TestForceRerun:
         first = make().execute(make_context(store=store))
         with monkeypatch.context() as patch:
             patch.setattr(
-                EarthEngineClient, "export_image", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt())
+                EarthEngineClient, "start_operation", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt())
             )
             with pytest.raises(KeyboardInterrupt):
                 make(force_rerun=True).execute(make_context(store=store, max_tries=4))
@@ -532,7 +527,7 @@ class TestOnceWithAStore:
         self, make, make_context, store, emulator, monkeypatch, used_up
     ):
         make().execute(make_context(store=store))
-        store[export_base.STATE_KEY].update(number=3, operation="projects/demo-project/operations/GONE")
+        store[starting.STATE_KEY].update(number=3, operation="projects/demo-project/operations/GONE")
         monkeypatch.setattr(EarthEngineClient, "list_operations", lambda _: iter(()))
         if used_up:
             emulator.inject("image:export", DUPLICATE)
@@ -543,7 +538,7 @@ class TestOnceWithAStore:
         for _ in range(2):
             with pytest.raises(Internal):
                 make().execute(make_context(store=store))
-        store[export_base.STATE_KEY].update(number=1, operation="projects/demo-project/operations/GONE")
+        store[starting.STATE_KEY].update(number=1, operation="projects/demo-project/operations/GONE")
         assert make().execute(make_context(store=store))["description"].endswith("-3")
 
     def test_a_store_that_was_lost_is_made_up_for_by_the_service(self, make, make_context, store, emulator):
@@ -562,7 +557,7 @@ class TestOnceWithAStore:
 
     def test_an_operation_of_another_service_is_forgotten(self, make, make_context, store, emulator):
         make().execute(make_context(store=store))
-        store[export_base.STATE_KEY]["operation"] = "projects/demo-project/operations/GONE"
+        store[starting.STATE_KEY]["operation"] = "projects/demo-project/operations/GONE"
         assert make().execute(make_context(store=store))["state"] == "SUCCEEDED"
         assert len(emulator.operations) == 1
 
@@ -597,12 +592,6 @@ class TestFailure:
         operator = make(deferrable=True)
         with pytest.raises(AirflowFailException, match=r"\[CANCELLED\]"):
             operator.execute_complete(make_context(), {"status": "done", "operations": [name], "message": ""})
-
-    def test_a_full_queue_may_be_tried_again(self, make, make_context, emulator):
-        emulator.inject("image:export", *["400 queue"] * 2)
-        with pytest.raises(Exception, match="many tasks already in the queue") as failure:
-            make(request_retries=1).execute(make_context())
-        assert not isinstance(failure.value, AirflowFailException)
 
 
 class TestDeferral:
@@ -697,12 +686,12 @@ class TestKill:
     def waiting(self, make, make_context, emulator):
         """Runs an export that never ends until ``interrupt`` is raised in its wait."""
 
-        def wait(interrupt, **arguments):
+        def wait(interrupt, context=None, **arguments):
             emulator.inject("image:export", "stuck")
             operator = make(**arguments)
             operator._tell = lambda _: (_ for _ in ()).throw(interrupt)
             with pytest.raises(type(interrupt)):
-                operator.execute(make_context())
+                operator.execute(context or make_context())
             return operator
 
         return wait
@@ -731,7 +720,7 @@ class TestKill:
     def test_a_kill_before_the_start_starts_nothing(self, make, make_context, emulator):
         operator = make()
         operator.on_kill()
-        with pytest.raises(RuntimeError, match="killed before its export was started"):
+        with pytest.raises(RuntimeError, match="killed before its operation was started"):
             operator.execute(make_context())
         assert emulator.operations == []
 
@@ -744,7 +733,7 @@ class TestKill:
     @pytest.fixture
     def killed_in_the_request(self, monkeypatch):
         """Has a real signal kill the task after the service has taken the request, before the task knows the answer."""
-        original = EarthEngineClient.export_image
+        original = EarthEngineClient.start_operation
 
         def kill(operator):
             def request(client, *arguments, **keywords):
@@ -752,7 +741,7 @@ class TestKill:
                 signal.raise_signal(signal.SIGUSR1)
                 return operation
 
-            monkeypatch.setattr(EarthEngineClient, "export_image", request)
+            monkeypatch.setattr(EarthEngineClient, "start_operation", request)
             signal.signal(signal.SIGUSR1, lambda *_: operator.on_kill())
 
         previous = signal.getsignal(signal.SIGUSR1)
@@ -794,6 +783,33 @@ class TestKill:
             operator.execute(make_context())
         assert emulator.calls.count("image:export") <= 1
         assert emulator.operations == []
+
+    @pytest.mark.parametrize(
+        ("kept", "listed", "cancelled"), [(False, True, False), (True, True, True), (False, False, True)],
+        ids=["another try goes on", "this is the task's try", "the run was deleted"],
+    )  # fmt: skip
+    def test_a_try_that_was_superseded_leaves_the_operation_to_the_one_that_goes_on(
+        self, waiting, emulator, make_context, store, kept, listed, cancelled
+    ):
+        context = make_context(store=store)
+        context["ti"].get_task_states = lambda **_: {"manual__2024": {"export": "running"}} if listed else {}
+        operator = waiting(KeyboardInterrupt(), context)
+        if not kept:
+            # What Airflow shows a try whose task instance has become history.
+            store.clear()
+        operator.on_kill()
+        assert ("operations.cancel" in emulator.calls) is cancelled
+
+    @pytest.mark.parametrize("trouble", [lambda *_: time.sleep(60), lambda *_: 1 / 0], ids=["no answer", "an error"])
+    def test_where_it_cannot_be_learnt_a_kill_cancels_in_time(
+        self, waiting, emulator, make_context, store, monkeypatch, trouble
+    ):
+        operator = waiting(KeyboardInterrupt(), make_context(store=store))
+        monkeypatch.setattr(type(store), "get", trouble)
+        started = time.monotonic()
+        operator.on_kill()
+        assert time.monotonic() - started < 5
+        assert "operations.cancel" in emulator.calls
 
     @pytest.mark.parametrize("faults", [["hang"] * 2, ["delay=0.7", "503"]], ids=["no answer", "slow answers"])
     def test_a_kill_takes_no_longer_than_airflow_allows(self, waiting, emulator, monkeypatch, faults):

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from airflow.triggers.base import BaseTrigger
 
 from airflow_ee.emulator import Emulator
 
@@ -49,9 +50,11 @@ DAG_FILE = textwrap.dedent('''
     killed = export("stuck_killed")
     killed_deferred = export("stuck_killed_deferred", deferrable=True)
     kept = export("stuck_kept", deferrable=True, cancel_on_kill=False)
-    late = export("stuck_late", execution_timeout=timedelta(seconds=3))
-    late_deferred = export("stuck_late_deferred", deferrable=True, execution_timeout=timedelta(seconds=3))
+    kept_in_worker = export("stuck_kept_in_worker", cancel_on_kill=False)
+    late = export("stuck_late", execution_timeout=timedelta(seconds=10))
+    late_deferred = export("stuck_late_deferred", deferrable=True, execution_timeout=timedelta(seconds=10))
     crashed = export("stuck_crashed", retries=2, retry_delay=timedelta(seconds=1))
+    crashed_early = export("crashed_early", retries=2, retry_delay=timedelta(seconds=1))
 
     class NoDeadline(EarthEngineExportImageOperator):
         """Its trigger never gives up, as if the triggerer hung: only Airflow's own limit on the deferral is left."""
@@ -157,18 +160,63 @@ def test_mapped_exports_and_sensors_in_all_modes_end_well(airflow, emulator):
     assert len(emulator.operations) == 4
 
 
+def end_by_hand(airflow, how, dag_id, run):
+    """The ways in which a user ends a task."""
+    match how:
+        case "mark failed" | "mark success":
+            airflow.set_task_state(dag_id, run, "export", new_state=how.removeprefix("mark "))
+        case "clear":
+            airflow.clear(dag_id, run, ["export"])
+        case "stop the run":
+            airflow.patch(f"dags/{dag_id}/dagRuns/{quote(run)}", {"state": "failed"})
+
+
+ENDINGS = ("mark failed", "mark success", "clear", "stop the run")
+
+
+@pytest.mark.parametrize("how", [how for how in ENDINGS if how != "clear"])
 @pytest.mark.parametrize(("dag_id", "state"), [("stuck_killed", "running"), ("stuck_killed_deferred", "deferred")])
-def test_a_users_kill_cancels_the_operation(airflow, emulator, begin, dag_id, state):
+def test_a_users_kill_cancels_the_operation(airflow, emulator, begin, dag_id, state, how):
     run, name = begin(dag_id, state)
-    airflow.set_task_state(dag_id, run, "export", new_state="failed")
+    end_by_hand(airflow, how, dag_id, run)
     wait_until(lambda: state_of(emulator, name) == "CANCELLED")
 
 
-def test_a_users_kill_leaves_the_operation_where_that_is_wished(airflow, emulator, begin):
-    run, name = begin("stuck_kept", "deferred")
-    airflow.set_task_state("stuck_kept", run, "export", new_state="failed")
+@pytest.mark.parametrize(("dag_id", "state"), [("stuck_killed", "running"), ("stuck_killed_deferred", "deferred")])
+def test_a_task_that_is_cleared_leaves_no_operation_that_nobody_waits_for(airflow, emulator, begin, dag_id, state):
+    """The next try goes on with the operation, or starts another one when the first was cancelled."""
+    run, name = begin(dag_id, state)
+    emulator.inject("image:export", "stuck")
+    first = airflow.task_instance(dag_id, run, "export")["try_number"]
+    airflow.clear(dag_id, run, ["export"])
+    wait_until(lambda: airflow.task_instance(dag_id, run, "export")["try_number"] > first)
+    airflow.wait_for_task(dag_id, run, "export", [state])
     time.sleep(5)
+    operations = [item["metadata"] | item for item in emulator.operations]
+    going = [
+        item
+        for item in operations
+        if item["state"] in {"PENDING", "RUNNING"} and f"{dag_id}-export-ae-" in item["description"]
+    ]
+    assert len(going) == 1
+    airflow.set_task_state(dag_id, run, "export", new_state="failed")
+    wait_until(lambda: state_of(emulator, going[0]["name"]) == "CANCELLED")
+    assert state_of(emulator, name) == "CANCELLED"
+    emulator.clear_faults("image:export")
+
+
+@pytest.mark.parametrize("how", ["clear", "stop the run"])
+@pytest.mark.parametrize(("dag_id", "state"), [("stuck_kept", "deferred"), ("stuck_kept_in_worker", "running")])
+def test_a_users_kill_leaves_the_operation_where_that_is_wished(airflow, emulator, begin, dag_id, state, how):
+    run, name = begin(dag_id, state)
+    before = len(emulator.operations)
+    end_by_hand(airflow, how, dag_id, run)
+    if how == "clear":
+        wait_until(lambda: f"This was started before: {name}" in airflow.task_log(dag_id, run, "export"))
+        airflow.set_task_state(dag_id, run, "export", new_state="failed")
+    time.sleep(3)
     assert state_of(emulator, name) in {"PENDING", "RUNNING"}
+    assert len(emulator.operations) == before
 
 
 @pytest.mark.parametrize(("dag_id", "state"), [("stuck_late", "running"), ("stuck_late_deferred", "deferred")])
@@ -185,6 +233,9 @@ def test_a_deferral_that_airflow_itself_gives_up_cancels_the_operation(airflow, 
     assert f"The deferral timed out: cancelling {name}" in airflow.task_log("stuck_unwatched", run, "export")
 
 
+@pytest.mark.skipif(
+    not hasattr(BaseTrigger, "on_kill"), reason="before Airflow 3.3 nothing tells a retry from a clearing"
+)
 def test_a_rerun_happens_once_for_a_run_and_once_for_a_clearing_whatever_the_retries(airflow, emulator):
     before = len(emulator.operations)
     airflow.wait_for_dag("rerun")
@@ -199,13 +250,27 @@ def test_a_rerun_happens_once_for_a_run_and_once_for_a_clearing_whatever_the_ret
     assert len(emulator.operations) == before + 2
 
 
+def test_a_worker_that_was_killed_between_request_and_answer_has_started_one_operation(airflow, emulator):
+    before = len(emulator.operations)
+    emulator.inject("image:export", "stall")
+    airflow.wait_for_dag("crashed_early")
+    airflow.unpause("crashed_early")
+    run = airflow.trigger("crashed_early", {})
+    wait_until(lambda: len(emulator.operations) > before)
+    os.kill(airflow.task_instance("crashed_early", run, "export")["pid"], signal.SIGKILL)
+    airflow.wait("crashed_early", run)
+    assert airflow.task_instance("crashed_early", run, "export")["try_number"] == 2
+    (operation,) = emulator.operations[before:]
+    assert airflow.xcom("crashed_early", run, "export")["operation"] == operation["name"]
+
+
 def test_a_worker_that_was_killed_is_followed_by_one_that_finds_its_operation(airflow, emulator, begin):
     run, name = begin("stuck_crashed", "running")
     before = len(emulator.operations)
     os.kill(airflow.task_instance("stuck_crashed", run, "export")["pid"], signal.SIGKILL)
     wait_until(lambda: airflow.task_instance("stuck_crashed", run, "export")["try_number"] == 2)
     airflow.wait_for_task("stuck_crashed", run, "export", ["running"])
-    wait_until(lambda: f"This export was started before: {name}" in airflow.task_log("stuck_crashed", run, "export"))
+    wait_until(lambda: f"This was started before: {name}" in airflow.task_log("stuck_crashed", run, "export"))
     assert len(emulator.operations) == before
     airflow.set_task_state("stuck_crashed", run, "export", new_state="failed")
     wait_until(lambda: state_of(emulator, name) == "CANCELLED")

@@ -115,7 +115,7 @@ def test_a_region_outside_the_grid_is_refused(server, tmp_path):
 
 def test_images_with_grids_of_their_own_need_one_grid(server, tmp_path):
     arguments = {
-        "collection": "COPERNICUS/S2_SR_HARMONIZED", "index": None, "bands": ["B1"], "quality": None,
+        "collection": "COPERNICUS/S2_HARMONIZED", "index": None, "bands": ["B1"], "quality": None,
         "region": [-53.9, -12.6, -52.3, -12.4], "start": "2023-06-01", "end": "2023-06-11",
     }  # fmt: skip
     with pytest.raises(
@@ -163,7 +163,21 @@ BAD = [
     ({"start": None, "end": None}, "no dates"),
     ({"weights": "pixels"}, "weights must be one of coverage, center, area"),
     ({"table_format": "xlsx"}, "table_format must be one of"),
-    ({"on_empty": "defer"}, "on_empty must be one of skip, fail"),
+    ({"on_empty": "wait"}, "on_empty must be one of skip, fail, defer"),
+    ({"group_by": "month"}, "group_by must be one of image, day, interval"),
+    ({"mosaic": "best"}, "mosaic must be one of first, last, mean"),
+    ({"statistics": ["mode"]}, "statistics must be one of mean, std"),
+    ({"percentiles": [101]}, r"percentiles must be in 0\.\.100"),
+    ({"filters": "cloudy"}, "filters: each must be a property compared with a value"),
+    ({"regions_uri": "/nowhere/fields.geojson"}, "region and regions_uri exclude each other"),
+    ({"regions_uri": "/nowhere/fields.geojson", "region": None}, "there is no file /nowhere/fields.geojson"),
+    ({"group_by": "interval", "lookback": 16}, "lookback would make the interval itself longer"),
+    ({"group_by": "day", "start": "2023-01-01T06:00", "end": "2023-01-01T18:00"}, "takes whole days"),
+    (
+        {"collection": "COPERNICUS/S2_SR", "index": None, "bands": ["B4"]},
+        "jump by 1000 on 2022-01-25; take COPERNICUS/S2_SR_H",
+    ),
+    ({"estimate_only": "maybe"}, "estimate_only must be true or false"),
     ({"table_uri": None, "raster_uri": None}, "nothing would be kept"),
     ({"table_uri": "/x/ndvi.csv"}, "without its suffix"),
     ({"bands": ["NDVI"]}, "either bands or index"),

@@ -15,16 +15,15 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowRescheduleException
-from airflow.serialization.serialized_objects import DagSerialization
 
+from airflow_ee.core.batch import ExportImageRequest
 from airflow_ee.core.client import EarthEngineClient
 from airflow_ee.core.errors import ConnectionFailed
 from airflow_ee.core.expression import Expression
 from airflow_ee.core.grid import PixelGrid
-from airflow_ee.core.resources import ExportImageRequest
 from airflow_ee.core.settings import ClientSettings
 from airflow_ee.sensors.operation import EarthEngineOperationSensor
+from tests.older_airflow import AirflowRescheduleException, DagSerialization
 
 CONSTANT = {"functionInvocationValue": {"functionName": "Image.constant", "arguments": {"value": {"constantValue": 1}}}}
 GRID = PixelGrid(crs="EPSG:32633", transform=(10, 0, 5e5, 0, -10, 4e6), width=4, height=4)
@@ -55,7 +54,7 @@ def start(emulator, client):
                 "cloudStorageDestination": {"bucket": "demo-bucket", "filenamePrefix": f"x{number}"},
             },
         )
-        name = client.export_image(request, request_id=f"r-{number}").name
+        name = client.start_operation(request, request_id=f"r-{number}").name
         while fate != "stuck" and not client.get_operation(name).done:
             time.sleep(0.01)
         return name
@@ -284,3 +283,58 @@ class TestAirflow:
             EarthEngineOperationSensor(task_id="t", operation_name=["A"])
         DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
         assert copy.deepcopy(dag).task_ids == ["m", "t"]
+
+
+class TestDescriptions:
+    def test_all_that_have_the_pattern_are_waited_for(self, make, context, start):
+        start(), start()
+        result = make(None, description="export-*", min_operations=2).execute(context)
+        assert [item["description"] for item in result] == ["export-0", "export-1"]
+        assert [item["description"] for item in make(None, description="*-1").execute(context)] == ["export-1"]
+
+    def test_it_waits_until_enough_are_there(self, make, context, start):
+        start()
+        with pytest.raises(AirflowSensorTimeout):
+            make(None, description="export-*", min_operations=2, timeout=0.3).execute(context)
+
+    def test_older_ones_do_not_count(self, make, context, start):
+        start()
+        with pytest.raises(AirflowSensorTimeout):
+            make(None, description="export-*", since="2999-01-01", timeout=0.3).execute(context)
+        assert make(None, description="export-*", since="2001-01-01T00:00:00Z").execute(context)
+
+    def test_those_that_failed_are_named(self, make, context, start):
+        start("fail code=INVALID_ARGUMENT Too large."), start()
+        with pytest.raises(AirflowFailException, match="1 of 2 operations failed: .*Too large"):
+            make(None, description="export-*").execute(context)
+
+    async def test_the_trigger_hears_of_operations_that_begin_later(self, make, context, start):
+        sensor = make(None, description="export-*", min_operations=2, deferrable=True)
+        await asyncio.to_thread(start)
+        with pytest.raises(TaskDeferred) as deferral:
+            await asyncio.to_thread(sensor.execute, context)
+        path, kwargs = deferral.value.trigger.serialize()
+        assert path == "airflow_ee.triggers.description.EarthEngineDescriptionTrigger"
+        trigger = type(deferral.value.trigger)(**json.loads(json.dumps(kwargs)))
+        waiting = asyncio.create_task(anext(trigger.run()))
+        await asyncio.sleep(0.5)
+        assert not waiting.done()
+        await asyncio.to_thread(start)
+        event = (await asyncio.wait_for(waiting, 10)).payload
+        assert event["status"] == "done"
+        result = await asyncio.to_thread(
+            make(None, description="export-*", min_operations=2).execute_complete, context, event
+        )
+        assert len(result) == 2
+
+    @pytest.mark.parametrize("arguments", [{"names": None}, {"names": "A", "description": "export-*"}])
+    def test_names_or_a_pattern_have_to_be_given(self, make, context, arguments):
+        with pytest.raises(AirflowFailException, match="exactly one of operation_name and description"):
+            make(arguments.pop("names"), **arguments).execute(context)
+
+
+def test_many_operations_cost_one_reading_of_the_list(make, context, start, emulator):
+    names = [start() for _ in range(8)]
+    before = emulator.calls.count("operations.get")
+    assert len(make(names).execute(context)) == 8
+    assert emulator.calls.count("operations.get") == before

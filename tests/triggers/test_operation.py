@@ -6,12 +6,15 @@ import json
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_ee.core.errors import NotFound, Unavailable
 from airflow_ee.core.resources import Operation
 from airflow_ee.triggers import operation as module
+from airflow_ee.triggers import watching
 from airflow_ee.triggers.operation import EarthEngineOperationTrigger, settled
 
 NAME = "projects/demo-project/operations/A"
@@ -73,6 +76,8 @@ class TestSerialization:
             "wait_for": "any",
             "deadline": 1.5,
             "cancel_on_kill": False,
+            "stuck_after_seconds": 600.0,
+            "max_eecu_seconds": 50.0,
         }
         path, kwargs = EarthEngineOperationTrigger(**arguments).serialize()
         assert kwargs == arguments
@@ -134,13 +139,13 @@ class TestRun:
         assert (await first_event(make(hook)))["status"] == "done"
 
     async def test_a_failure_that_lasts_is_told(self, make, monkeypatch):
-        monkeypatch.setattr(module, "TOLERATED_SECONDS", 0.05)
+        monkeypatch.setattr(watching, "TOLERATED_SECONDS", 0.05)
         event = await first_event(make(FakeHook(A=[Unavailable("gone fishing")])))
         assert event["status"] == "error"
         assert "gone fishing" in event["message"]
 
     async def test_two_short_failures_do_not_add_up(self, make, monkeypatch):
-        monkeypatch.setattr(module, "TOLERATED_SECONDS", 0.05)
+        monkeypatch.setattr(watching, "TOLERATED_SECONDS", 0.05)
         flaky = [Unavailable("x"), "RUNNING"] * 12
         assert (await first_event(make(FakeHook(A=[*flaky, "SUCCEEDED"]))))["status"] == "done"
 
@@ -203,6 +208,35 @@ class TestKill:
 
         hook.cancel_operation = ignore
         await asyncio.wait_for(make(hook).on_kill(), 5)
+
+    @pytest.mark.parametrize(
+        ("state", "cancels"),
+        [("failed", True), ("success", True), ("deferred", False), ("queued", False), (None, False)],
+    )
+    async def test_without_on_kill_the_state_of_the_task_tells_a_user_from_a_restart(
+        self, make, monkeypatch, state, cancels
+    ):
+        task = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=3)
+        asked = []
+
+        def get_task_states(**arguments):
+            asked.append(arguments)
+            return {"run": {"task_3": state}}
+
+        monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", get_task_states)
+        monkeypatch.setattr(module, "AIRFLOW_TELLS", False)
+        hook = FakeHook(A=["RUNNING"])
+        trigger = make(hook)
+        trigger.task_instance = task
+        running = asyncio.ensure_future(first_event(trigger))
+        await asyncio.sleep(0.05)
+        while not running.done():
+            running.cancel()
+            await asyncio.sleep(0.01)
+        assert running.cancelled()
+        assert (("cancel", NAME) in hook.calls) is cancels
+        assert (hook.states[NAME] == ["CANCELLED"]) is cancels
+        assert asked == [{"dag_id": "dag", "task_ids": ["task"], "run_ids": ["run"], "map_index": 3}]
 
     async def test_a_restart_of_the_triggerer_cancels_nothing(self, make):
         hook = FakeHook(A=["RUNNING"])
