@@ -85,6 +85,18 @@ def test_every_pixel_of_every_type_comes_back_from_parts_of_any_size(data, cog, 
         assert np.array_equal(band[expected], array[expected])
 
 
+@pytest.mark.parametrize("cog", [False, True])
+@pytest.mark.parametrize("mask", ["nodata", "band", "none"])
+def test_the_fourth_band_of_bytes_is_data_and_no_alpha(tmp_path, cog, mask):
+    whole = grid(20, 20)
+    arrays = [np.full(whole.shape, value, "uint8") for value in (5, 6, 7, 0 if mask != "nodata" else 9)]
+    ones = np.ones(whole.shape, np.uint8)
+    write_parts(tmp_path / "x.tif", whole, arrays, [ones] * 4, cog=cog, mask=mask, side=32)
+    with rasterio.open(tmp_path / "x.tif") as file:
+        assert rasterio.enums.ColorInterp.alpha not in file.colorinterp
+        assert file.read_masks().all()
+
+
 @pytest.mark.parametrize("mask", ["nodata", "band"])
 @pytest.mark.parametrize("count", [1, 3])
 def test_cloud_optimized_files_have_what_gdals_own_have(tmp_path, mask, count):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 import rasterio
+from rasterio.io import MemoryFile
 
 from airflow_ee.emulator import Emulator
 from airflow_ee.emulator.clock import ManualClock
@@ -57,6 +58,19 @@ def test_a_file_of_simulated_imagery_says_so_and_another_does_not(rest, emulator
         assert dataset.tags()["simulated"] == "true"
     with rasterio.open(emulator.root / "gs" / "b" / "computed.tif") as dataset:
         assert "simulated" not in dataset.tags()
+
+
+def test_the_fourth_band_of_bytes_is_no_alpha_in_files_and_in_answers(rest, emulator):
+    bytes_ = graph(call("Image.toByte", value=call("Image.constant", value=[1, 2, 3, 0])))
+    assert (
+        rest.ended(rest.export(bytes_, grid=GRID, **to_bucket("p/four")).json()["name"])["metadata"]["state"]
+        == "SUCCEEDED"
+    )
+    answer = rest.compute(bytes_, GRID, fileFormat="GEO_TIFF")
+    for dataset in (rasterio.open(emulator.root / "gs/b/p/four.tif"), MemoryFile(answer.content).open()):
+        with dataset:
+            assert [band.name for band in dataset.colorinterp][3] != "alpha"
+            assert (dataset.read() == [[[1]], [[2]], [[3]], [[0]]]).all()
 
 
 def test_a_large_export_is_split_and_empty_files_are_left_out(rest, emulator):

@@ -398,6 +398,8 @@ def _profile(form: _File) -> dict[str, Any]:
         "compress": "ZSTD",
         "predictor": predictor_of(form.dtype),
         "sparse_ok": True,
+        # Without this GDAL takes the fourth of four uint8 bands for alpha, and its zeros for a mask of the others.
+        "photometric": "MINISBLACK",
         "endianness": "LITTLE",
         "bigtiff": "IF_SAFER",
     }

@@ -122,6 +122,8 @@ def _profile(grid: Grid, count: int, dtype: np.dtype[Any], form: GeoTiffFormat) 
         "blockxsize": max(16, form.tile_size // 16 * 16),
         "blockysize": max(16, form.tile_size // 16 * 16),
         "compress": "lzw",
+        # Without this GDAL takes the fourth of four uint8 bands for alpha, and its zeros for a mask of the others.
+        "photometric": "MINISBLACK",
         "bigtiff": "IF_SAFER",
     }
     return profile if form.no_data is None else {**profile, "nodata": form.no_data}

@@ -56,6 +56,8 @@ def to_geotiff(rasters: Named, grid: Grid) -> bytes:
         "transform": Affine(*grid.transform),
         "nodata": nodata,
         "compress": "deflate",
+        # Without this GDAL takes the fourth of four uint8 bands for alpha, and its zeros for a mask of the others.
+        "photometric": "MINISBLACK",
     }
     with MemoryFile() as memory:  # type: ignore[no-untyped-call]
         with memory.open(**profile) as dataset:
