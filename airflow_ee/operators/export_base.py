@@ -32,7 +32,7 @@ from airflow_ee.operators.arguments import read_boolean, refuse_unless
 from airflow_ee.operators.export_identity import ExportIdentity
 from airflow_ee.operators.export_results import EarthEngineOutputsBaseOperator
 from airflow_ee.operators.starting import Memory, NoRoom, Starter, instance_of
-from airflow_ee.operators.succession import is_superseded
+from airflow_ee.operators.succession import end_task
 from airflow_ee.triggers.operation import DEFERRAL_SLACK, EarthEngineOperationTrigger, deferral_timed_out
 from airflow_ee.triggers.queue import EarthEngineQueueTrigger
 
@@ -85,8 +85,8 @@ class EarthEngineExportBaseOperator(EarthEngineOutputsBaseOperator):
     :param max_run_eecu_seconds: Most compute of all operations of the DAG run together: above it none is started.
     :param max_pending_operations: So many operations may wait in the project's queue before this one waits to be started;
         None: as many as the service takes.
-    :param cancel_on_kill: Whether the operation is cancelled when a user kills the task. A try that ends because Airflow has given
-        the task to another one leaves the operation to that; before Airflow 3.3 nothing tells these two.
+    :param cancel_on_kill: Whether the operation is cancelled when a user kills the task. A try that Airflow gives up while the task
+        goes on (it was cleared or started anew, or its worker shuts down and it has retries) leaves the operation to the next one.
     :param cancel_on_timeout: Whether the operation is cancelled when the task or its operation runs out of time.
     :param force_rerun: Start anew even where the same export has succeeded before; one that still runs is waited for.
         Once for a run and each clearing, however many tries these take. Before Airflow 3.3 nothing tells a retry from a
@@ -156,6 +156,7 @@ class EarthEngineExportBaseOperator(EarthEngineOutputsBaseOperator):
         self._running: str | None = None
         self._killed = False
         self._context: Context | None = None
+        self._ending: threading.Thread | None = None
 
     @abstractmethod
     def build_request(self, context: Context) -> BatchRequest:
@@ -233,17 +234,16 @@ class EarthEngineExportBaseOperator(EarthEngineOutputsBaseOperator):
         return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """Cancel the operation when a user kills the task; one that is just being started is cancelled once it is known."""
+        """
+        Cancel the operation when a user kills the task; one that is just being started is cancelled once it is known.
+
+        It is left to the next try where Airflow gives up this one only, and not the task.
+        """
         # Before all else: the request may be on its way, and who waits for its answer looks at this.
         self._killed = True
-        end = time.monotonic() + KILL_SECONDS
         name, self._running = self._running, None
         if name is None or not self.cancel_on_kill:
             return
-        if self._context is not None and is_superseded(self._context):
-            self.log.info("Another try goes on with the task: %s is left to it", name)
-            return
-        self.log.info("The task was killed: cancelling %s", name)
         # A client of its own: this runs in a signal handler, and the task's may be in the middle of a request.
         client = self.hook.get_client(
             project_id=self.project_id,
@@ -251,12 +251,9 @@ class EarthEngineExportBaseOperator(EarthEngineOutputsBaseOperator):
             request_retries=1,
             max_concurrency=1,
         )
-        # Only waiting for a thread is bounded in all: name lookups, tokens, connects and reads each have their own limit.
-        cancelling = threading.Thread(target=self._see_cancelled, args=(client, name), daemon=True)
-        cancelling.start()
-        cancelling.join(end - time.monotonic())
-        if cancelling.is_alive():
-            self.log.warning("No time is left to see %s cancelled", name)
+        self._ending = end_task(
+            self._context, what=name, cancel=lambda: self._see_cancelled(client, name), seconds=KILL_SECONDS
+        )
 
     def _see_cancelled(self, client: EarthEngineClient, name: str) -> None:
         try:
@@ -271,6 +268,8 @@ class EarthEngineExportBaseOperator(EarthEngineOutputsBaseOperator):
         """End a task whose kill came while its export was being started, and cancel that."""
         if self._killed and self.cancel_on_kill and not operation.done:
             self.on_kill()
+            if self._ending is not None:
+                self._ending.join(KILL_SECONDS)
             # Not for fail_fast: a worker that was shut down may have another try.
             raise RuntimeError(f"The task was killed while it started {operation.name}")
 

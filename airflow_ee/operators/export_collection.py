@@ -30,6 +30,7 @@ from airflow_ee.operators.collection_starting import CollectionStarter
 from airflow_ee.operators.export_identity import ExportIdentity
 from airflow_ee.operators.locations import connection_for, location
 from airflow_ee.operators.starting import instance_of
+from airflow_ee.operators.succession import end_task
 from airflow_ee.triggers.collection import EarthEngineCollectionTrigger
 from airflow_ee.triggers.operation import DEFERRAL_SLACK, deferral_timed_out
 
@@ -95,7 +96,8 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
         the same; then it is cancelled, and its image has failed; None: any.
     :param max_eecu_seconds: Most compute of all images together, in EECU seconds; when they have used more, all that go on
         are cancelled, and the task fails for good.
-    :param cancel_on_kill: Whether the operations are cancelled when a user kills the task: all that can be within seconds.
+    :param cancel_on_kill: Whether the operations are cancelled when a user kills the task: all that can be within seconds. A try
+        that Airflow gives up while the task goes on leaves them to the next one.
     :param cancel_on_timeout: Whether the operations are cancelled when the task runs out of time.
     """
 
@@ -161,6 +163,9 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
         self._watchdogs: dict[str, Watchdog] = {}
         self._counts: tuple[int, ...] = ()
         self._killed = False
+        self._over = False
+        self._context: Context | None = None
+        self._ending: threading.Thread | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """
@@ -211,12 +216,14 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
         if self._task_mark is None or not self.cancel_on_kill:
             return
         client = self._cancelling_client(KILL_REQUEST_SECONDS)
-        # Only waiting for a thread is bounded in all: name lookups, tokens, connects and reads each have their own limit.
-        cancelling = threading.Thread(target=self._cancel_all, args=(client, KILL_SECONDS), daemon=True)
-        cancelling.start()
-        cancelling.join(KILL_SECONDS)
-        if cancelling.is_alive():
-            self.log.warning("No time is left to cancel all operations")
+
+        def cancel() -> None:
+            self._over = True
+            self._cancel_all(client, KILL_SECONDS)
+
+        self._ending = end_task(
+            self._context, what="what goes on of its operations", cancel=cancel, seconds=KILL_SECONDS
+        )
 
     def _run(self, context: Context, progress: TryProgress | None) -> dict[str, Any]:
         try:
@@ -227,9 +234,13 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
             self._killed = True
             self._cancel_late()
             raise
+        finally:
+            if self._ending is not None:
+                self._ending.join(KILL_SECONDS)
 
     def _start_and_wait(self, context: Context, progress: TryProgress | None) -> dict[str, Any]:
         self._check_arguments()
+        self._context = context
         exports = self.exports(context)
         operations = self._list_operations()
         progress = progress or TryProgress.begin(time.time(), operations)
@@ -266,7 +277,7 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
         )
 
     def _cancel_at_birth(self, operation: Operation) -> None:
-        if self.cancel_on_kill:
+        if self._over:
             self.client.cancel_operation(operation.name)
 
     def _start_some(self, board: Board, operations: Sequence[Operation], progress: TryProgress) -> Board:
@@ -424,6 +435,7 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
         """Cancel all that goes on when time is up, if so wished; what on_kill would do is decided then."""
         if self.cancel_on_timeout and self._task_mark is not None:
             self.log.info("Time is up: cancelling the operations")
+            self._over = True
             self._cancel_all(self._cancelling_client(CANCEL_REQUEST_SECONDS), CANCEL_SECONDS)
         self._task_mark = None
 

@@ -188,8 +188,12 @@ def test_new_imagery_starts_runs_about_each_image_once(airflow, server, incoming
     incoming.put("old", datetime.now(UTC) - timedelta(days=3))
     airflow.wait_for_dag("on_imagery")
     airflow.unpause("on_imagery")
-    # The watch begins with its first look; what it finds is no news.
-    wait_for(lambda: server.calls.count("assets.listAssets") > 2)
+
+    def looks():
+        return sum(seen.method == "assets.listAssets" and incoming.collection in seen.path for seen in server.requests)
+
+    # The watch begins with its first look, which has ended when the second one begins; what it finds is no news.
+    wait_for(lambda: looks() > 1, 150)
 
     def told():
         runs = [run for run in airflow.runs("on_imagery") if run["state"] == "success"]

@@ -49,6 +49,7 @@ def make_context():
             "task_id": "export",
             "run_id": "manual__2024",
             "map_index": -1,
+            "try_number": 1,
             "max_tries": 0,
             **identity,
         }

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -681,6 +682,10 @@ class TestDeferral:
             operator.execute_complete(make_context(), {"status": "error", "operations": names, "message": "gone"})
 
 
+def no_answer(**_):
+    time.sleep(60)
+
+
 class TestKill:
     @pytest.fixture
     def waiting(self, make, make_context, emulator):
@@ -785,14 +790,21 @@ class TestKill:
         assert emulator.operations == []
 
     @pytest.mark.parametrize(
-        ("kept", "listed", "cancelled"), [(False, True, False), (True, True, True), (False, False, True)],
-        ids=["another try goes on", "this is the task's try", "the run was deleted"],
+        ("kept", "state", "try_number", "cancelled"),
+        [
+            (False, "running", 1, False), (True, "running", 1, True), (True, "running", 0, False), (True, "restarting", 1, False),
+            (True, None, 1, False), (True, "up_for_retry", 1, False), (True, "failed", 0, True), (True, "success", 0, True),
+            (True, "skipped", 0, True), (False, "gone", 0, True),
+        ],
+        ids=["another try has its place", "its worker ends, without retries", "its worker ends, with retries", "cleared", "to be scheduled",
+             "to be tried again", "marked failed", "marked success", "its run was stopped", "its run was deleted"],
     )  # fmt: skip
-    def test_a_try_that_was_superseded_leaves_the_operation_to_the_one_that_goes_on(
-        self, waiting, emulator, make_context, store, kept, listed, cancelled
+    def test_a_kill_cancels_where_the_task_is_over_and_leaves_the_operation_where_only_the_try_is(
+        self, waiting, emulator, make_context, store, kept, state, try_number, cancelled
     ):
-        context = make_context(store=store)
-        context["ti"].get_task_states = lambda **_: {"manual__2024": {"export": "running"}} if listed else {}
+        context = make_context(store=store, try_number=try_number)
+        states = {} if state == "gone" else {"manual__2024": {"export": state}}
+        context["ti"].get_task_states = lambda **_: states
         operator = waiting(KeyboardInterrupt(), context)
         if not kept:
             # What Airflow shows a try whose task instance has become history.
@@ -800,16 +812,37 @@ class TestKill:
         operator.on_kill()
         assert ("operations.cancel" in emulator.calls) is cancelled
 
-    @pytest.mark.parametrize("trouble", [lambda *_: time.sleep(60), lambda *_: 1 / 0], ids=["no answer", "an error"])
-    def test_where_it_cannot_be_learnt_a_kill_cancels_in_time(
-        self, waiting, emulator, make_context, store, monkeypatch, trouble
+    @pytest.mark.parametrize("trouble", [no_answer, lambda **_: 1 / 0], ids=["no answer", "an error"])
+    @pytest.mark.parametrize(("try_number", "cancelled"), [(1, True), (0, False)], ids=["no retries", "retries"])
+    def test_where_it_cannot_be_learnt_the_operation_is_left_to_a_retry_if_there_is_one(
+        self, waiting, emulator, make_context, trouble, try_number, cancelled
     ):
-        operator = waiting(KeyboardInterrupt(), make_context(store=store))
-        monkeypatch.setattr(type(store), "get", trouble)
+        context = make_context(try_number=try_number)
+        context["ti"].get_task_states = trouble
+        operator = waiting(KeyboardInterrupt(), context)
         started = time.monotonic()
         operator.on_kill()
+        assert operator._ending.is_alive() or trouble is not no_answer, "the handler of the signal returns at once"
+        operator._ending.join(5)
         assert time.monotonic() - started < 5
-        assert "operations.cancel" in emulator.calls
+        assert ("operations.cancel" in emulator.calls) is cancelled
+
+    def test_a_signal_in_the_middle_of_a_conversation_with_the_supervisor_lets_it_end(
+        self, waiting, emulator, make_context
+    ):
+        context, talking = make_context(try_number=1), threading.Lock()
+
+        def ask(**_):
+            with talking:
+                return {"manual__2024": {"export": "failed"}}
+
+        context["ti"].get_task_states = ask
+        operator = waiting(KeyboardInterrupt(), context)
+        with talking:
+            operator.on_kill()
+            assert "operations.cancel" not in emulator.calls
+        operator._ending.join(5)
+        assert states(emulator) == ["CANCELLED"]
 
     @pytest.mark.parametrize("faults", [["hang"] * 2, ["delay=0.7", "503"]], ids=["no answer", "slow answers"])
     def test_a_kill_takes_no_longer_than_airflow_allows(self, waiting, emulator, monkeypatch, faults):
