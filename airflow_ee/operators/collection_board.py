@@ -118,8 +118,8 @@ class Board:
             if found is not None:
                 by_content.setdefault(found[0], []).append((found[1], operation))
         self.attempts = [_attempts(export, by_content.pop(export.identity.content[:12], [])) for export in exports]
-        self.others_underway = sum(not item.done for listed in by_content.values() for _, item in listed)
-        """Operations of the task for other requests, from before these were changed."""
+        self.replaced = [item for listed in by_content.values() for _, item in listed if not item.done]
+        """Operations of the task for other requests, from before these were changed, that go on."""
 
     @property
     def underway(self) -> list[Operation]:

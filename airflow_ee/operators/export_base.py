@@ -319,6 +319,7 @@ class EarthEngineExportBaseOperator(EarthEngineOutputsBaseOperator):
             memory=Memory.of(context),
             words=self.description or f"{self.dag_id}-{self.task_id}",
             request_id=self.request_id,
+            cancel_replaced=self.cancel_on_kill,
             killed=lambda: self._killed,
             admit=lambda: self._admission(context).check(client),
         )

@@ -246,6 +246,7 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
         progress = progress or TryProgress.begin(time.time(), operations)
         self._starter = self._make_starter(progress)
         self._task_mark = mark = self._mark_of(context)
+        self._cancel_replaced(Board(exports, operations, mark))
         while True:
             board = self._start_some(Board(exports, operations, mark), operations, progress)
             self._tell(context, board, progress)
@@ -258,6 +259,14 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
             self._cancel_stuck(board)
             self._sleep()
             operations = self._list_operations()
+
+    def _cancel_replaced(self, board: Board) -> None:
+        """A user who corrects a request and clears its task wants these exports, and not the others as well."""
+        if self.cancel_on_kill and board.replaced:
+            self.log.info(
+                "The request has changed since %d operations were started: cancelling them", len(board.replaced)
+            )
+            self._cancel([item.name for item in board.replaced], CANCEL_SECONDS)
 
     def _check_arguments(self) -> None:
         refuse_unless("on_failure", self.on_failure, ON_FAILURE)
@@ -305,7 +314,7 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
         return board.missing(progress)
 
     def _room(self, board: Board) -> int:
-        room = self.count("max_concurrent_operations") - len(board.underway) - board.others_underway
+        room = self.count("max_concurrent_operations") - len(board.underway) - len(board.replaced)
         if self.max_pending_operations is not None:
             room = min(room, self.max_pending_operations - board.pending_in_project)
         return max(0, room)
@@ -397,7 +406,7 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
     def _until(self, board: Board, missing: int) -> tuple[int, int | None]:
         """How few of the task's operations may go on, and of the project's may wait, when the worker is needed again."""
         if not missing:
-            return board.others_underway, None
+            return len(board.replaced), None
         most, longest = self.count("max_concurrent_operations"), self.max_pending_operations
         underway = most - max(1, min(missing, most // ROOM_SHARE))
         return underway, None if longest is None else longest - max(1, min(missing, longest // QUEUE_SHARE))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +86,8 @@ class Starter:
     """That begin the description."""
     request_id: str | None = None
     """A requestId of the user's own."""
+    cancel_replaced: bool = True
+    """Whether operations that earlier tries have started at another request, and that go on, are cancelled."""
     killed: Callable[[], bool] = lambda: False
     """Whether the task was told to end: nothing is started then."""
     admit: Callable[[], None] = lambda: None
@@ -118,11 +120,25 @@ class Starter:
         return operation
 
     def latest(self) -> tuple[int, Operation | None]:
-        """Number and operation of the latest attempt that the service lists; 0 where it lists none."""
-        found = find_marked(self.client.list_operations(), self.identity.mark)
+        """Number and operation of the latest attempt that the service lists; 0 where it lists none.
+
+        What it lists of the same task for other requests is cancelled, if so wished.
+        """
+        listed = list(self.client.list_operations())
+        if self.cancel_replaced:
+            self._end_replaced(listed)
+        found = find_marked(listed, self.identity.mark)
         if not found:
             return 0, None
         return attempt_number(found[-1].description, self.identity.mark) or 0, found[-1]
+
+    def _end_replaced(self, operations: Sequence[Operation]) -> None:
+        """A user who corrects a request and clears its task wants the one export, and not the other as well."""
+        for operation in operations:
+            ours = f"-{self.identity.task_mark}-" in operation.description
+            if ours and not operation.done and attempt_number(operation.description, self.identity.mark) is None:
+                log.info("The request has changed since %s was started: cancelling it", operation.name)
+                self.client.cancel_operation(operation.name)
 
     def _earlier(self, *, anew: bool) -> tuple[int, Operation | None]:
         """Number and operation of the latest attempt; 0 when there is none, -1 when it was at another request."""

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_ee.core.errors import EarthEngineError, OperationStuck
 from airflow_ee.core.watchdog import Watchdog
-from airflow_ee.triggers.operation import KILL_SECONDS
+from airflow_ee.triggers.cancelling import KILL_SECONDS, CancellingTrigger
 from airflow_ee.triggers.poller import EVERY_OPERATION
-from airflow_ee.triggers.watching import WatchingTrigger
 
 if TYPE_CHECKING:
     from airflow.triggers.base import TriggerEvent
@@ -24,7 +23,7 @@ CANCELS_AT_ONCE = 8
 MOST_NAMES = 20
 
 
-class EarthEngineCollectionTrigger(WatchingTrigger):
+class EarthEngineCollectionTrigger(CancellingTrigger):
     """
     Wait until few enough operations of a task go on, and few enough of the project wait in its queue.
 
@@ -35,7 +34,7 @@ class EarthEngineCollectionTrigger(WatchingTrigger):
     :param task_mark: What descriptions of the task's operations have in them.
     :param underway_at_most: So many of the task's may go on.
     :param pending_at_most: So many of the project's may wait in the queue; None: any number.
-    :param cancel_on_kill: Whether a user who kills the task cancels the operations too (Airflow 3.3 and newer).
+    :param cancel_on_kill: Whether a user who ends the task cancels the operations too; a task that is cleared keeps them.
     :param stuck_after_seconds: A running operation of which nothing changes for so long is told as stuck; None: never. Each
         deferral begins to count anew.
     :param max_eecu_seconds: When the task's operations have used more compute together, that is told; None: never.
@@ -47,7 +46,6 @@ class EarthEngineCollectionTrigger(WatchingTrigger):
         task_mark: str,
         underway_at_most: int = 0,
         pending_at_most: int | None = None,
-        cancel_on_kill: bool = True,
         stuck_after_seconds: float | None = None,
         max_eecu_seconds: float | None = None,
         **kwargs: Any,
@@ -56,7 +54,6 @@ class EarthEngineCollectionTrigger(WatchingTrigger):
         self.task_mark = task_mark
         self.underway_at_most = underway_at_most
         self.pending_at_most = pending_at_most
-        self.cancel_on_kill = cancel_on_kill
         self.stuck_after_seconds = stuck_after_seconds
         self.max_eecu_seconds = max_eecu_seconds
         self._watchdogs: dict[str, Watchdog] = {}
@@ -105,13 +102,12 @@ class EarthEngineCollectionTrigger(WatchingTrigger):
         """Return what each event tells besides status and message."""
         return {"operations": self._stuck[:MOST_NAMES]}
 
-    async def on_kill(self) -> None:
-        """Cancel the task's operations when a user kills it while it waits: as many as there is time for."""
-        if self.cancel_on_kill:
-            try:
-                await asyncio.wait_for(self._cancel_all(), KILL_SECONDS)
-            except TimeoutError:
-                self.log.warning("No time is left to cancel all operations of %s", self.task_mark)
+    async def cancel(self) -> None:
+        """Cancel the task's operations: as many as there is time for."""
+        try:
+            await asyncio.wait_for(self._cancel_all(), KILL_SECONDS)
+        except TimeoutError:
+            self.log.warning("No time is left to cancel all operations of %s", self.task_mark)
 
     async def _cancel_all(self) -> None:
         hook = await self.get_hook()

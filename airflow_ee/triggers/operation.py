@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_ee.core.errors import EecuBudgetExceeded, OperationStuck
 from airflow_ee.core.watchdog import Watchdog
-from airflow_ee.triggers.killed import AIRFLOW_TELLS, ended_by_user, to_the_end
-from airflow_ee.triggers.watching import WatchingTrigger
+from airflow_ee.triggers.cancelling import KILL_SECONDS, CancellingTrigger
 
 if TYPE_CHECKING:
     from airflow.triggers.base import TriggerEvent
@@ -24,12 +23,10 @@ __all__ = ["DEFERRAL_SLACK", "EarthEngineOperationTrigger", "deferral_timed_out"
 DEFERRAL_SLACK = timedelta(minutes=2)
 """Airflow's own limit on a deferral comes so much after the trigger's, which can tell what it saw."""
 
-# Airflow gives a trigger 30 seconds to see to what a user killed.
-KILL_SECONDS = 20.0
 KILL_POLL_SECONDS = 1.0
 
 
-class EarthEngineOperationTrigger(WatchingTrigger):
+class EarthEngineOperationTrigger(CancellingTrigger):
     """
     Wait for operations to end.
 
@@ -39,8 +36,7 @@ class EarthEngineOperationTrigger(WatchingTrigger):
 
     :param operation_names: Full names.
     :param wait_for: ``all`` ends with the last operation or the first failure, ``any`` with the first success.
-    :param cancel_on_kill: Whether a user who kills the task cancels the operations too. Before Airflow 3.3 a task that is
-        cleared while it waits keeps them: it finds them again.
+    :param cancel_on_kill: Whether a user who ends the task cancels the operations too; a task that is cleared keeps them.
     :param stuck_after_seconds: A running operation of which nothing changes for so long is told as stuck; None: never. A
         restart of the triggerer begins to count anew.
     :param max_eecu_seconds: An operation that has used more compute is told as over its budget; None: none is.
@@ -51,7 +47,6 @@ class EarthEngineOperationTrigger(WatchingTrigger):
         *,
         operation_names: Sequence[str],
         wait_for: str = "all",
-        cancel_on_kill: bool = True,
         stuck_after_seconds: float | None = None,
         max_eecu_seconds: float | None = None,
         **kwargs: Any,
@@ -59,7 +54,6 @@ class EarthEngineOperationTrigger(WatchingTrigger):
         super().__init__(**kwargs)
         self.operation_names = list(operation_names)
         self.wait_for = wait_for
-        self.cancel_on_kill = cancel_on_kill
         self.stuck_after_seconds = stuck_after_seconds
         self.max_eecu_seconds = max_eecu_seconds
         self._states: dict[str, str] = dict.fromkeys(self.operation_names, "")
@@ -74,16 +68,6 @@ class EarthEngineOperationTrigger(WatchingTrigger):
             "stuck_after_seconds": self.stuck_after_seconds,
             "max_eecu_seconds": self.max_eecu_seconds,
         }
-
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look at the operations until they are settled, the deadline has passed, or nothing can be learnt of them."""
-        try:
-            async for event in super().run():
-                yield event
-        except asyncio.CancelledError:
-            if not AIRFLOW_TELLS and self.cancel_on_kill:
-                await to_the_end(self._heed_kill())
-            raise
 
     def watch(self) -> Watch:
         """Return a watch on the operations."""
@@ -114,10 +98,8 @@ class EarthEngineOperationTrigger(WatchingTrigger):
         """Return what each event tells besides status and message."""
         return {"operations": self.operation_names}
 
-    async def on_kill(self) -> None:
-        """Cancel the operations when a user kills the waiting task, and see them cancelled if that is quick."""
-        if not self.cancel_on_kill:
-            return
+    async def cancel(self) -> None:
+        """Cancel the operations, and see them cancelled if that is quick."""
         hook = await self.get_hook()
         names = [name for name, state in self._states.items() if state not in ENDED]
         for name in names:
@@ -127,10 +109,6 @@ class EarthEngineOperationTrigger(WatchingTrigger):
         while names and time.monotonic() < end:
             await asyncio.sleep(KILL_POLL_SECONDS)
             names = [name for name in names if not (await hook.get_operation(name)).done]
-
-    async def _heed_kill(self) -> None:
-        if await ended_by_user(self.task_instance):
-            await self.on_kill()
 
 
 def deferral_timed_out(next_method: str, next_kwargs: Mapping[str, Any] | None) -> bool:

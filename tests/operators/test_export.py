@@ -342,6 +342,20 @@ class TestOnce:
         make(destination_uri="gs://demo-bucket/other").execute(context())
         assert len(emulator.operations) == 2
 
+    @pytest.mark.parametrize("cancel", [True, False])
+    def test_what_goes_on_for_the_request_that_was_changed_is_cancelled_if_so_wished(
+        self, make, context, emulator, cancel
+    ):
+        emulator.inject("image:export", "stuck", "stuck")
+        make(wait_for_completion=False, cancel_on_kill=cancel).execute(context())
+        make(wait_for_completion=False).execute(context(task_id="another"))
+        changed = make(destination_uri="gs://demo-bucket/other", cancel_on_kill=cancel, wait_for_completion=False)
+        changed.execute(context())
+        time.sleep(0.3)
+        assert (states(emulator)[0] == "CANCELLED") is cancel
+        assert states(emulator)[1] in {"PENDING", "RUNNING"}, "another task's is none of its business"
+        assert ("operations.cancel" in emulator.calls) is cancel
+
     def test_another_priority_or_tag_is_no_other_export(self, make, context, emulator):
         make(priority=1).execute(context())
         make(priority=2, workload_tag="x", description="other words").execute(context())

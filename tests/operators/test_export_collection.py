@@ -556,6 +556,14 @@ class TestEnds:
         assert wait_until(lambda: states(emulator)["CANCELLED"] == (30 if cancel else 0))
         assert ("operations.cancel" in emulator.calls) is cancel
 
+    def test_what_goes_on_for_a_request_that_was_changed_is_cancelled(self, slow, make_context):
+        emulator, make = slow
+        for index in ("a", "b"):
+            with pytest.raises(TaskDeferred):
+                make(deferrable=True, destination_uri=f"gs://demo-bucket/{index}/{{index}}").execute(make_context())
+        assert wait_until(lambda: states(emulator)["CANCELLED"] == 30)
+        assert len(emulator.operations) - states(emulator)["CANCELLED"] == 30
+
     @pytest.mark.parametrize("cancel", [True, False])
     async def test_the_triggers_deadline_ends_the_task(self, slow, make_context, cancel):
         emulator, make = slow

@@ -13,8 +13,8 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from airflow_ee.core.errors import NotFound, Unavailable
 from airflow_ee.core.resources import Operation
+from airflow_ee.triggers import cancelling, watching
 from airflow_ee.triggers import operation as module
-from airflow_ee.triggers import watching
 from airflow_ee.triggers.operation import EarthEngineOperationTrigger, settled
 
 NAME = "projects/demo-project/operations/A"
@@ -193,6 +193,26 @@ class TestKill:
         assert ("cancel", NAME) in hook.calls
         assert hook.states[NAME] == ["CANCELLED"]
 
+    @pytest.mark.parametrize(
+        ("state", "cancels"),
+        [("failed", True), ("success", True), ("gone", True), ("unknown", True), (None, False), ("running", False), ("deferred", False)],
+    )  # fmt: skip
+    async def test_a_user_who_clears_the_task_leaves_the_operation_to_its_next_try(
+        self, make, monkeypatch, state, cancels
+    ):
+        def get_task_states(**_):
+            if state == "unknown":
+                raise ConnectionError("Airflow does not answer")
+            return {} if state == "gone" else {"run": {"task": state}}
+
+        monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", get_task_states)
+        monkeypatch.setattr(cancelling, "AIRFLOW_TELLS", True)
+        hook = FakeHook(A=["RUNNING"])
+        trigger = make(hook)
+        trigger.task_instance = SimpleNamespace(dag_id="dag", task_id="task", run_id="run", map_index=-1)
+        await trigger.on_kill()
+        assert (("cancel", NAME) in hook.calls) is cancels
+
     async def test_it_cancels_nothing_when_told_so(self, make):
         hook = FakeHook(A=["RUNNING"])
         await make(hook, cancel_on_kill=False).on_kill()
@@ -224,7 +244,7 @@ class TestKill:
             return {"run": {"task_3": state}}
 
         monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", get_task_states)
-        monkeypatch.setattr(module, "AIRFLOW_TELLS", False)
+        monkeypatch.setattr(cancelling, "AIRFLOW_TELLS", False)
         hook = FakeHook(A=["RUNNING"])
         trigger = make(hook)
         trigger.task_instance = task
