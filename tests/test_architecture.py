@@ -35,6 +35,37 @@ NEVER = {
 # What the emulator ships for other people's tests, and does not use itself: it hands them Google's client.
 FOR_TESTS = {"emulator/pytest_plugin.py": {"ee"}}
 INNER = {
+    "client_reference": {"client", "settings"},
+    "job_values": {
+        "expression",
+        "image_file",
+        "patch_fetch",
+        "patch_grids",
+        "pixels",
+        "points",
+        "region",
+        "resources",
+        "sinks",
+    },
+    "job": {
+        "client",
+        "client_reference",
+        "errors",
+        "estimate",
+        "grid",
+        "image_file",
+        "job_values",
+        "patch_grids",
+        "patch_plan",
+        "patches",
+        "pixels",
+        "progress",
+        "raster",
+        "settings",
+        "sinks",
+        "wire",
+    },
+    "job_run": {"client", "errors", "job", "progress"},
     "errors": set(),
     "client": {
         "batch",

@@ -27,6 +27,7 @@
     │   └── OtherTypes                   retryable: only the types of its pixels are others
     ├── Stopped                          this side was told to stop: SIGTERM, a user's kill
     ├── OperationFailed                  a batch operation ended in failure
+    ├── IncompleteJob                    retryable: tiles or shards of a job are missing, which another try fetches
     ├── SomeFailed                       retryable: of many operations, which another try does not start all again
     ├── OperationStuck                   retryable: it runs, and nothing of it changes any more
     └── EecuBudgetExceeded               more compute was used than may be
@@ -55,6 +56,7 @@ __all__ = [
     "EarthEngineError",
     "EecuBudgetExceeded",
     "FailedPrecondition",
+    "IncompleteJob",
     "InsufficientScopes",
     "Internal",
     "InvalidArgument",
@@ -317,6 +319,13 @@ class OperationFailed(EarthEngineError):
     """A batch operation ended in failure; the message is the operation's own."""
 
     code = "OPERATION_FAILED"
+
+
+class IncompleteJob(EarthEngineError):
+    """A job cannot be put together: some of its tiles or shards are not there. Run again, it fetches those."""
+
+    code = "INCOMPLETE"
+    retryable = True
 
 
 class SomeFailed(EarthEngineError):

@@ -152,8 +152,7 @@ class ImageFile:
 
     def estimate(self, client: EarthEngineClient, job: RasterJob) -> Estimate:
         """What the file will ask for."""
-        whole = self.is_picture or self._served_whole(client, job.source, job.layout.grid)
-        return job.estimate(client, requests=1 if whole else None)
+        return job.estimate(client, requests=1 if self.is_served_whole(client, job) else None)
 
     def make(self, client: EarthEngineClient, job: RasterJob) -> RasterResult:
         """Make the file.
@@ -163,9 +162,13 @@ class ImageFile:
         EarthEngineError, ValueError, OSError
             As :meth:`airflow_ee.core.raster.RasterJob.run`.
         """
-        if self.is_picture or self._served_whole(client, job.source, job.layout.grid):
-            return self._ask_for_whole(client, job)
-        return job.run(client)
+        return self._ask_for_whole(client, job) if self.is_served_whole(client, job) else job.run(client)
+
+    def is_served_whole(self, client: EarthEngineClient, job: RasterJob) -> bool:
+        """Whether one answer of the service is the file: a picture, or what is kept byte for byte because it has no masks."""
+        size_bytes = job.layout.grid.pixels * job.source.bytes_per_pixel
+        fits = size_bytes <= client.settings.limits.max_request_bytes
+        return self.is_picture or (self.mask == "none" and self.file_format in {"GEO_TIFF", "NPY"} and fits)
 
     def _sink(self, target: Location, time: datetime | None, layout: RasterLayout) -> RasterSink:
         if self.file_format == "ZARR":
@@ -209,11 +212,6 @@ class ImageFile:
         types = {band.name: one if self.file_format in {"COG", "GEO_TIFF"} else band.dtype for band in layout.bands}
         return {name: default_nodata(kind) if self.nodata is None else self.nodata for name, kind in types.items()}
 
-    def _served_whole(self, client: EarthEngineClient, source: PixelSource, grid: PixelGrid) -> bool:
-        """Without masks, what the service makes is kept byte for byte, if one request can carry it."""
-        fits = grid.pixels * source.bytes_per_pixel <= client.settings.limits.max_request_bytes
-        return self.mask == "none" and self.file_format in {"GEO_TIFF", "NPY"} and fits
-
     def _ask_for_whole(self, client: EarthEngineClient, job: RasterJob) -> RasterResult:
         progress = Progress(total=1)
         body = self._ask(client, job.source, job.layout.grid)
@@ -229,7 +227,9 @@ class ImageFile:
             media_type=_MEDIA_TYPES.get(self.file_format, "application/octet-stream"),
         )
         job.tell((output,), (), None, simulated=client.simulated)
-        return RasterResult(outputs=(output,), summary=progress.summary(), valid_fraction=None)
+        return RasterResult(
+            outputs=(output,), summary=progress.summary(), valid_fraction=None, simulated=client.simulated
+        )
 
     def _ask(self, client: EarthEngineClient, source: PixelSource, grid: PixelGrid) -> bytes:
         expression = source.expression

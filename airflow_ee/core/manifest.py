@@ -42,17 +42,24 @@ class Manifest:
         Where parts are kept while the job runs.
     request
         JSON object of all that the parts depend on: records of another request are not ours.
+    shared
+        Whether other processes write records of the same request at the same time: then each has files of its own.
     """
 
     def __init__(
-        self, folder: Location, request: Mapping[str, Any], *, clock: Callable[[], float] = time.monotonic
+        self,
+        folder: Location,
+        request: Mapping[str, Any],
+        *,
+        shared: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder, self._request, self._clock = folder, {"format": FORMAT, "request": digest_of(request)}, clock
         self._lock = threading.Lock()
         self._begun = False
         self._kept: list[str] = []
         self._kept_since = clock()
-        self._name = f"{NAME}-{uuid.uuid4().hex[:12]}.jsonl" if not folder.is_local else f"{NAME}.jsonl"
+        self._name = f"{NAME}-{uuid.uuid4().hex[:12]}.jsonl" if shared or not folder.is_local else f"{NAME}.jsonl"
         self._segments = 0
 
     def read(self) -> dict[tuple[int, int], TileRecord] | None:

@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import shutil
+import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ MANIFEST = "manifest.jsonl"
 SCRATCH = "patches"
 """What hidden folders are named after in which shards are made."""
 _SHARD = re.compile(r"(patches-\d{5,}-of-\d{5,}\.(?:tfrecord|tfrecord\.gz|npz|zarr))(?:/.*)?")
+_MANIFESTS = re.compile(r"manifest(?:-[0-9a-f]{12})?\.jsonl")
 log = logging.getLogger(__name__)
 
 
@@ -52,11 +54,19 @@ class ShardRecord:
 
 
 class Manifest:
-    """``manifest.jsonl`` of a dataset: its digest, then a line for each finished shard."""
+    """``manifest.jsonl`` of a dataset: its digest, then a line for each finished shard.
 
-    def __init__(self, folder: Location, digest: str) -> None:
+    Parameters
+    ----------
+    shared
+        Whether other processes make shards of the same dataset at the same time: then each has a file of its own beside it, which
+        :meth:`resume` takes up.
+    """
+
+    def __init__(self, folder: Location, digest: str, *, shared: bool = False) -> None:
         self._folder = folder
         self._digest = digest
+        self._name = f"manifest-{uuid.uuid4().hex[:12]}.jsonl" if shared else MANIFEST
         self._records: dict[str, ShardRecord] = {}
 
     @property
@@ -73,21 +83,25 @@ class Manifest:
             Names of all shards of the dataset.
         """
         _remove_scratch(self._folder)
-        sizes = _shard_sizes(self._folder)
-        found = self._read() if (self._folder / MANIFEST).exists() else None
-        if found is None or found[0] != self._digest:
-            if found is not None or sizes:
+        sizes, files = _shard_sizes(self._folder), self._files()
+        found = [self._read(name) for name in files]
+        anew = not found or any(digest != self._digest for digest, _ in found)
+        if anew:
+            if found or sizes:
                 log.warning("%s holds patches of another request: they are replaced", self._folder.url)
             self._discard(sizes)
+        else:
+            names = set(planned)
+            self._records = {
+                record.file: record
+                for _, records in found
+                for record in records
+                if record.file in names and sizes.get(record.file) == record.bytes
+            }
+            log.info("%s: %d of %d shards are there already", self._folder.url, len(self._records), len(names))
+        if anew or files != [MANIFEST]:
             self._write()
-            return
-        names = set(planned)
-        self._records = {
-            record.file: record
-            for record in found[1]
-            if record.file in names and sizes.get(record.file) == record.bytes
-        }
-        log.info("%s: %d of %d shards are there already", self._folder.url, len(self._records), len(names))
+        self._discard(name for name in files if name != MANIFEST)
 
     def add(self, record: ShardRecord) -> None:
         """Record a shard that has been published."""
@@ -107,16 +121,20 @@ class Manifest:
             if sizes.get(record.file) != record.bytes:
                 raise FileNotFoundError(f"{(self._folder / record.file).url} was written and is gone; run again")
 
-    def _read(self) -> tuple[str, list[ShardRecord]]:
-        lines = [json.loads(line) for line in (self._folder / MANIFEST).read_bytes().splitlines()]
+    def _files(self) -> list[str]:
+        start = len(self._folder.path.rstrip("/")) + 1
+        return sorted(path[start:] for path in self._folder.files() if _MANIFESTS.fullmatch(path[start:]))
+
+    def _read(self, name: str) -> tuple[str, list[ShardRecord]]:
+        lines = [json.loads(line) for line in (self._folder / name).read_bytes().splitlines()]
         return lines[0]["digest"], [ShardRecord(**line) for line in lines[1:]]
 
     def _write(self) -> None:
         lines = [{"digest": self._digest}, *(dataclasses.asdict(record) for record in self.records)]
-        (self._folder / MANIFEST).write_bytes("".join(json.dumps(line) + "\n" for line in lines).encode())
+        (self._folder / self._name).write_bytes("".join(json.dumps(line) + "\n" for line in lines).encode())
 
-    def _discard(self, shards: Iterable[str]) -> None:
-        for name in shards:
+    def _discard(self, names: Iterable[str]) -> None:
+        for name in names:
             (self._folder / name).remove()
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from airflow_ee import __version__
 from airflow_ee.core.client import EarthEngineClient
+from airflow_ee.core.errors import IncompleteJob
 from airflow_ee.core.patch_fetch import ImagePixels, PatchRequest, PatchSource, fetch_patches
 from airflow_ee.core.patch_grids import PatchGrids, PatchRule
 from airflow_ee.core.patch_manifest import MANIFEST, SCRATCH, Manifest, ShardRecord, shard_name
@@ -129,18 +130,66 @@ class PatchDataset:
         OSError
             When a shard cannot be written; the message names it.
         """
+        manifest, missing = self._resume()
+        progress = Progress()
+        self._make_shards(client, missing, manifest, max_concurrency, progress)
+        return self._complete(manifest, len(missing), progress)
+
+    def begin(self) -> list[int]:
+        """Make ready for workers, and tell which shards are missing, by number."""
+        return self._resume()[1]
+
+    def store(
+        self,
+        client: EarthEngineClient,
+        shards: Sequence[int],
+        progress: Progress,
+        *,
+        max_concurrency: int | None = None,
+    ) -> None:
+        """Make some shards and record each; many processes may do so for one dataset, after :meth:`begin`.
+
+        A shard that two of them make, because an engine ran a piece of work twice, is made of the same bytes.
+
+        Raises
+        ------
+        EarthEngineError, ValueError, OSError
+            As :meth:`make`.
+        """
+        manifest = Manifest(self.folder, self.digest, shared=True)
+        self._make_shards(client, shards, manifest, max_concurrency, progress)
+
+    def finish(self, made: int) -> PatchSummary:
+        """Describe the dataset whose shards workers have made.
+
+        Parameters
+        ----------
+        made
+            Shards that were not there before, for the summary.
+
+        Raises
+        ------
+        IncompleteJob
+            When a shard is missing.
+        """
+        manifest, missing = self._resume()
+        if missing:
+            raise IncompleteJob(
+                f"{self.folder.url}: {len(missing)} of {len(self.names)} shards are not there, {self.names[missing[0]]} among them; "
+                "run the job again, it goes on with what it has"
+            )
+        return self._complete(manifest, made, Progress(total=len(self.names)))
+
+    def _resume(self) -> tuple[Manifest, list[int]]:
         self.folder.remove_leftovers(*self.names, MANIFEST, DESCRIPTION)
         manifest = Manifest(self.folder, self.digest)
         manifest.resume(self.names)
         there = {record.file for record in manifest.records}
-        missing = [number for number, name in enumerate(self.names) if name not in there]
-        concurrency = client.settings.at_most(max_concurrency)
-        progress = Progress(total=sum(1 for _ in self.plan.requests(missing)))
-        self._make_shards(client, missing, manifest, concurrency, progress)
+        return manifest, [number for number, name in enumerate(self.names) if name not in there]
+
+    def _complete(self, manifest: Manifest, made: int, progress: Progress) -> PatchSummary:
         manifest.check()
-        summary = PatchSummary(
-            shards=manifest.records, made=len(missing), fetched=progress.summary(), digest=self.digest
-        )
+        summary = PatchSummary(shards=manifest.records, made=made, fetched=progress.summary(), digest=self.digest)
         (self.folder / DESCRIPTION).write_bytes(json.dumps(self.describe(summary), indent=1).encode())
         return summary
 
@@ -172,11 +221,12 @@ class PatchDataset:
         client: EarthEngineClient,
         missing: Sequence[int],
         manifest: Manifest,
-        concurrency: int,
+        max_concurrency: int | None,
         progress: Progress,
     ) -> None:
         """Make shards one after the other, out of one stream of requests."""
-        requests = self.plan.requests(missing)
+        progress.total = sum(1 for _ in self.plan.requests(missing))
+        concurrency, requests = client.settings.at_most(max_concurrency), self.plan.requests(missing)
         with (
             scratch_directory(self.folder / SCRATCH) as directory,
             closing(_Maker(self, client, manifest, directory)) as maker,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +18,7 @@ from typing import Any
 from airflow_ee.core.client import EarthEngineClient
 from airflow_ee.core.clip import Clip
 from airflow_ee.core.decode import PixelBlock
-from airflow_ee.core.errors import OtherTypes
+from airflow_ee.core.errors import IncompleteJob, OtherTypes
 from airflow_ee.core.estimate import Estimate
 from airflow_ee.core.fetch import MAX_BUFFER_BYTES, PixelFetcher, TileRequest
 from airflow_ee.core.manifest import Manifest, digest_of
@@ -48,6 +48,8 @@ class RasterResult:
     """Valid values of all values; None where masks were not asked for."""
     unchanged: bool = False
     """Whether it was there already, from the same request."""
+    simulated: bool = False
+    """Whether any pixel is an emulator's simulation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,14 +128,84 @@ class RasterJob:
         try:
             records = self._fetch(client, progress)
         except OtherTypes as error:
-            if progress.answers or error.details[0]["types"] == self._types:
+            if progress.answers:
                 raise
-            log.warning("%s", error.message)
-            if progress.resumed:
-                # What was there is of types that the image has no more.
-                self._clear(self.sink_for(self.layout))
-            source = self.source.retyped(error.details[0]["types"])
-            return replace(self, source=source, layout=_retyped(self.layout, source)).run(client)
+            return self.retyped(error, anew=progress.resumed > 0).run(client)
+        return self._finish(records, progress)
+
+    def retyped(self, error: OtherTypes, *, anew: bool) -> RasterJob:
+        """The same job with the types that its pixels really have.
+
+        Parameters
+        ----------
+        anew
+            Remove what is stored: it is of types that the image has no more.
+
+        Raises
+        ------
+        OtherTypes
+            When the job has these types already: of the right bands but the wrong masks no image can be made.
+        """
+        if error.details[0]["types"] == self._types:
+            raise error
+        log.warning("%s", error.message)
+        if anew:
+            self._clear(self.sink_for(self.layout))
+        source = self.source.retyped(error.details[0]["types"])
+        return replace(self, source=source, layout=_retyped(self.layout, source))
+
+    def begin(self, client: EarthEngineClient) -> list[Tile]:
+        """Make ready for workers, and tell which tiles are missing: those that no earlier try has left whole.
+
+        Raises
+        ------
+        OtherTypes
+            When an earlier try found other types: go on with :meth:`retyped`.
+        """
+        sink = self.sink_for(self.layout)
+        tiles = self._tiles(client, sink)
+        records = self._resume(sink, self._manifest(), tiles)
+        return [tile for tile in tiles if (tile.row, tile.col) not in records]
+
+    def tiles(self, client: EarthEngineClient) -> list[Tile]:
+        """The plan: the same wherever it is made with the same limits."""
+        return self._tiles(client, self.sink_for(self.layout))
+
+    def store(self, client: EarthEngineClient, tiles: Sequence[Tile], progress: Progress) -> None:
+        """Fetch some tiles, store them and record each; many processes may do so for one job, after :meth:`begin`.
+
+        A tile that two of them store, because an engine ran a piece of work twice, is stored with the same bytes.
+
+        Raises
+        ------
+        EarthEngineError, ValueError, OSError
+            As :meth:`run`.
+        """
+        progress.total = len(tiles)
+        self._store(client, tiles, self._manifest(shared=True), progress, lambda _: None)
+
+    def finish(self, client: EarthEngineClient) -> RasterResult:
+        """Put the whole together of what workers have stored.
+
+        Raises
+        ------
+        IncompleteJob
+            When a tile is missing.
+        OSError
+            When the output cannot be written.
+        """
+        recorded = self._manifest().read() or {}
+        tiles = self.tiles(client)
+        missing = [tile for tile in tiles if (tile.row, tile.col) not in recorded]
+        if missing:
+            raise IncompleteJob(
+                f"{self.target.url}: {len(missing)} of {len(tiles)} tiles are not there, {missing[0]} among them; run the job again, "
+                "it goes on with what it has"
+            )
+        progress = Progress(total=len(tiles))
+        return self._finish([recorded[tile.row, tile.col] for tile in tiles], progress)
+
+    def _finish(self, records: Sequence[TileRecord], progress: Progress) -> RasterResult:
         simulated = _simulated(records)
         tags = provenance_tags(self.source, self.layout.grid, simulated=simulated)
         layout = replace(self.layout, tags={**self.layout.tags, **tags})
@@ -144,14 +216,35 @@ class RasterJob:
         self._describe(layout, outputs)
         self.tell(outputs, records, fraction, simulated=simulated)
         self._clear(sink)
-        return RasterResult(outputs=outputs, summary=progress.summary(), valid_fraction=fraction)
+        return RasterResult(outputs=outputs, summary=progress.summary(), valid_fraction=fraction, simulated=simulated)
 
     def _fetch(self, client: EarthEngineClient, progress: Progress) -> list[TileRecord]:
         sink = self.sink_for(self.layout)
         tiles = self._tiles(client, sink)
-        manifest = Manifest(self._work, self._parts_request())
+        manifest = self._manifest()
         records = self._resume(sink, manifest, tiles)
         progress.total, progress.resumed = len(tiles), len(records)
+
+        def keep(record: TileRecord) -> None:
+            records[record.row, record.col] = record
+
+        missing = [tile for tile in tiles if (tile.row, tile.col) not in records]
+        try:
+            self._store(client, missing, manifest, progress, keep)
+        finally:
+            if not records:
+                sink.discard()
+        return list(records.values())
+
+    def _store(
+        self,
+        client: EarthEngineClient,
+        tiles: Iterable[Tile],
+        manifest: Manifest,
+        progress: Progress,
+        keep: Callable[[TileRecord], None],
+    ) -> None:
+        sink = self.sink_for(self.layout)
         fetcher = PixelFetcher(
             client, max_concurrency=self.max_concurrency, max_buffer_bytes=self.max_buffer_bytes, progress=progress
         )
@@ -163,19 +256,19 @@ class RasterJob:
             block = clip.apply(tile, block) if clip else block
             stored = sink.write(tile, block)
             facts = {**stored.facts, "simulated": client.simulated, "types": self._types}
-            records[tile.row, tile.col] = replace(stored, attempts=attempts, facts=facts)
-            manifest.add(records[tile.row, tile.col])
+            record = replace(stored, attempts=attempts, facts=facts)
+            keep(record)
+            manifest.add(record)
 
-        missing = [tile for tile in tiles if (tile.row, tile.col) not in records]
         try:
             with advising(self.source):
-                fetcher.run((TileRequest(call, form, tile, None) for tile in missing), deliver)
+                fetcher.run((TileRequest(call, form, tile, None) for tile in tiles), deliver)
         finally:
             progress.close()
             manifest.close()
-            if not records:
-                sink.discard()
-        return list(records.values())
+
+    def _manifest(self, *, shared: bool = False) -> Manifest:
+        return Manifest(self._work, self._parts_request(), shared=shared)
 
     def _resume(self, sink: RasterSink, manifest: Manifest, tiles: Sequence[Tile]) -> dict[tuple[int, int], TileRecord]:
         """Records of the tiles that an earlier try of the same request has left whole."""
