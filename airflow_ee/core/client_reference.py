@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["ClientReference", "CredentialReference"]
 
 SCOPES = ("https://www.googleapis.com/auth/earthengine", "https://www.googleapis.com/auth/cloud-platform")
-KINDS = ("default", "file", "anonymous")
+KINDS = ("default", "file", "anonymous", "connection")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class CredentialReference:
 
     kind: str = "default"
     """``default``: what the worker's machine has (application default credentials); ``file``: a key or configuration file at ``path``;
-    ``anonymous``: none, for emulators."""
+    ``anonymous``: none, for emulators; ``connection``: in an Airflow connection, where only tasks of Airflow find them."""
     path: str | None = None
     impersonation_chain: tuple[str, ...] = ()
     """Service accounts: the last one is impersonated, those before it are its delegates."""
@@ -42,8 +42,8 @@ class CredentialReference:
             raise ValueError(f"credentials of kind {self.kind} " + (
                 "need a path, which every worker can read" if self.kind == "file" else f"have no path, got {self.path!r}"
             ))  # fmt: skip
-        if self.kind == "anonymous" and self.impersonation_chain:
-            raise ValueError("anonymous credentials impersonate nobody")
+        if self.kind in {"anonymous", "connection"} and self.impersonation_chain:
+            raise ValueError(f"credentials of kind {self.kind} impersonate nobody here")
 
     def load(self) -> Credentials | None:
         """The credentials; None for anonymous ones.
@@ -52,7 +52,14 @@ class CredentialReference:
         ------
         google.auth.exceptions.GoogleAuthError
             When there are none here, or they cannot be read.
+        ValueError
+            When only tasks of Airflow find them.
         """
+        if self.kind == "connection":
+            raise ValueError(
+                "this job's credentials are in an Airflow connection, and never written into a job: run it by Airflow's own tasks, or let "
+                "workers have application default credentials, a key file that they can read, or an account to impersonate"
+            )
         if self.kind == "anonymous":
             return None
         import google.auth
@@ -120,14 +127,7 @@ class ClientReference:
 
     def shared(self, processes: int) -> Self:
         """The same client for one of so many processes, each of which has an equal share of the quota."""
-        if processes < 1:
-            raise ValueError(f"processes must be at least 1, got {processes}")
-        settings = replace(
-            self.settings,
-            max_concurrency=max(1, self.settings.max_concurrency // processes),
-            requests_per_second=self.settings.requests_per_second / processes,
-        )
-        return replace(self, settings=settings)
+        return replace(self, settings=self.settings.shared(processes))
 
     def open(self) -> EarthEngineClient:
         """A client.

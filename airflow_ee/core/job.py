@@ -7,7 +7,7 @@ recorded beside the output, so engines carry nothing but numbers of units; a uni
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -17,7 +17,7 @@ import fsspec
 
 from airflow_ee.core.client import EarthEngineClient
 from airflow_ee.core.client_reference import ClientReference
-from airflow_ee.core.errors import OtherTypes
+from airflow_ee.core.errors import IncompleteJob, OtherTypes
 from airflow_ee.core.estimate import Estimate
 from airflow_ee.core.grid import PixelGrid
 from airflow_ee.core.image_file import ImageFile
@@ -42,7 +42,7 @@ from airflow_ee.core.patch_plan import PatchPlan
 from airflow_ee.core.patches import PatchDataset, patch_layout
 from airflow_ee.core.pixels import PixelSource
 from airflow_ee.core.progress import Progress
-from airflow_ee.core.raster import RasterJob
+from airflow_ee.core.raster import RasterJob, RasterResult
 from airflow_ee.core.settings import Limits
 from airflow_ee.core.sinks.base import Location
 from airflow_ee.core.sinks.shard_arrays import shard_format
@@ -76,11 +76,15 @@ class JobWork(Protocol):
         """Make ready for workers, and tell which units are missing."""
         ...
 
+    def left(self, client: EarthEngineClient, units: Sequence[int]) -> list[int]:
+        """Those of some units that nobody has done; changes nothing."""
+        ...
+
     def store(self, client: EarthEngineClient, units: Sequence[int], progress: Progress) -> None:
         """Do some units."""
         ...
 
-    def finish(self, client: EarthEngineClient, made: int) -> dict[str, Any]:
+    def finish(self, client: EarthEngineClient) -> dict[str, Any]:
         """Put the whole together; gives a summary as JSON values."""
         ...
 
@@ -163,15 +167,23 @@ class RasterWork:
         numbers = {(tile.row, tile.col): number for number, tile in enumerate(self.job.tiles(client))}
         return [numbers[tile.row, tile.col] for tile in self.job.begin(client)]
 
+    def left(self, client: EarthEngineClient, units: Sequence[int]) -> list[int]:
+        """Those of some tiles that nobody has stored; changes nothing."""
+        tiles = self.job.tiles(client)
+        numbers = {(tiles[unit].row, tiles[unit].col): unit for unit in units}
+        return [numbers[tile.row, tile.col] for tile in self.job.left([tiles[unit] for unit in units])]
+
     def store(self, client: EarthEngineClient, units: Sequence[int], progress: Progress) -> None:
         """Fetch and store some tiles."""
         tiles = self.job.tiles(client)
         self.job.store(client, [tiles[unit] for unit in units], progress)
 
-    def finish(self, client: EarthEngineClient, made: int) -> dict[str, Any]:  # noqa: ARG002
-        """Make the file of its tiles, or have the service make it where it can."""
-        whole = self.file.is_served_whole(client, self.job)
-        result = self.file.make(client, self.job) if whole else self.job.finish(client)
+    def finish(self, client: EarthEngineClient) -> dict[str, Any]:
+        """Make the file of its tiles, or have the service make it where it can; one that is whole already stays."""
+        if self.file.is_served_whole(client, self.job):
+            result = self.job.finished() or self.file.make(client, self.job)
+        else:
+            result = self._put_together(client)
         (output,) = result.outputs
         return {
             "uri": output.url,
@@ -180,6 +192,15 @@ class RasterWork:
             "manifest_uri": self.job.manifest_url,
             "simulated": result.simulated,
         }
+
+    def _put_together(self, client: EarthEngineClient) -> RasterResult:
+        try:
+            return self.job.finish(client)
+        except IncompleteJob:
+            # Of an output that is whole no tiles are left.
+            if (there := self.job.finished()) is None:
+                raise
+            return there
 
     def retyped(self, error: OtherTypes, *, anew: bool) -> RasterWork:
         """The same work with the types that the pixels really have."""
@@ -260,13 +281,17 @@ class PatchWork:
         """Make ready for workers, and tell which shards are missing."""
         return self.dataset.begin()
 
+    def left(self, client: EarthEngineClient, units: Sequence[int]) -> list[int]:  # noqa: ARG002
+        """Those of some shards that nobody has made; changes nothing."""
+        return self.dataset.left(units)
+
     def store(self, client: EarthEngineClient, units: Sequence[int], progress: Progress) -> None:
         """Make some shards."""
         self.dataset.store(client, units, progress, max_concurrency=self.max_concurrency)
 
-    def finish(self, client: EarthEngineClient, made: int) -> dict[str, Any]:  # noqa: ARG002
+    def finish(self, client: EarthEngineClient) -> dict[str, Any]:  # noqa: ARG002
         """Describe the dataset."""
-        summary = self.dataset.finish(made)
+        summary = self.dataset.finish()
         return {
             "uri": self.dataset.folder.url,
             "bytes": summary.total("bytes"),
@@ -308,8 +333,13 @@ class PixelJob:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @classmethod
-    def parse(cls, text: str | bytes) -> Self:
+    def parse(cls, text: str | bytes, *, locate: Callable[[str, Mapping[str, Any]], Location] | None = None) -> Self:
         """Read what :attr:`text` says.
+
+        Parameters
+        ----------
+        locate
+            Makes the place of the output; None: :func:`place`.
 
         Raises
         ------
@@ -317,18 +347,18 @@ class PixelJob:
             When it is no job of this version; the message says what is wrong.
         """
         try:
-            return cls._read(json.loads(text))
+            return cls._read(json.loads(text), locate or place)
         except KeyError as problem:
             raise ValueError(f"this is no job file: {problem} is missing") from problem
         except (TypeError, AttributeError, ValueError) as problem:
             raise ValueError(f"this is no job file: {problem}") from problem
 
     @classmethod
-    def _read(cls, value: Mapping[str, Any]) -> Self:
+    def _read(cls, value: Mapping[str, Any], locate: Callable[[str, Mapping[str, Any]], Location]) -> Self:
         if value["version"] != VERSION:
             raise ValueError(f"version {value['version']!r}, this is version {VERSION}; write the job anew")
         client, options = ClientReference.from_json(value["client"]), value["storage_options"]
-        target = place(value["output_uri"], options)
+        target = locate(value["output_uri"], options)
         work: RasterWork | PatchWork
         if value["kind"] == "raster":
             work = RasterWork.from_json(target, value["work"])

@@ -63,18 +63,20 @@ class JobReport:
     """Units that an earlier run had done."""
     batches: tuple[BatchReport, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """Summary and counts, as JSON values."""
+    def counts(self) -> dict[str, Any]:
+        """What it took, as JSON values."""
         names = ("requests", "retries", "splits", "bytes_fetched", "refusals")
-        counts = {name: sum(getattr(batch, name) for batch in self.batches) for name in names}
         waited = sum(batch.quota_wait_seconds for batch in self.batches)
         return {
-            **self.summary,
             "tiles": self.units - self.resumed,
             "tiles_resumed": self.resumed,
-            **counts,
+            **{name: sum(getattr(batch, name) for batch in self.batches) for name in names},
             "quota_wait_seconds": round(waited, 3),
         }
+
+    def to_json(self) -> dict[str, Any]:
+        """Summary and counts, as JSON values."""
+        return {**self.summary, **self.counts()}
 
 
 Distribute = Callable[[Sequence[Batch]], Iterable[BatchReport]]
@@ -126,7 +128,7 @@ def run_job(
                     raise
                 missing = _begin(asking, job.retyped(error, anew=len(units) < total))
                 continue
-            summary = job.work.finish(asking, len(units))
+            summary = job.work.finish(asking)
             return JobReport(summary=summary, units=total, resumed=total - len(units), batches=reports)
 
 

@@ -103,6 +103,12 @@ class Manifest:
             self._write()
         self._discard(name for name in files if name != MANIFEST)
 
+    def recorded(self) -> set[str]:
+        """Files of shards that somebody has recorded for this very dataset, and that are there, whole; changes nothing."""
+        sizes = _shard_sizes(self._folder)
+        found = [records for digest, records in map(self._read, self._files()) if digest == self._digest]
+        return {record.file for records in found for record in records if sizes.get(record.file) == record.bytes}
+
     def add(self, record: ShardRecord) -> None:
         """Record a shard that has been published."""
         self._records[record.file] = record

@@ -159,13 +159,13 @@ class PatchDataset:
         manifest = Manifest(self.folder, self.digest, shared=True)
         self._make_shards(client, shards, manifest, max_concurrency, progress)
 
-    def finish(self, made: int) -> PatchSummary:
-        """Describe the dataset whose shards workers have made.
+    def left(self, shards: Sequence[int]) -> list[int]:
+        """Those of some shards that nobody has made; changes nothing."""
+        there = Manifest(self.folder, self.digest).recorded()
+        return [number for number in shards if self.names[number] not in there]
 
-        Parameters
-        ----------
-        made
-            Shards that were not there before, for the summary.
+    def finish(self) -> PatchSummary:
+        """Describe the dataset whose shards workers have made.
 
         Raises
         ------
@@ -178,7 +178,7 @@ class PatchDataset:
                 f"{self.folder.url}: {len(missing)} of {len(self.names)} shards are not there, {self.names[missing[0]]} among them; "
                 "run the job again, it goes on with what it has"
             )
-        return self._complete(manifest, made, Progress(total=len(self.names)))
+        return self._complete(manifest, 0, Progress(total=len(self.names)))
 
     def _resume(self) -> tuple[Manifest, list[int]]:
         self.folder.remove_leftovers(*self.names, MANIFEST, DESCRIPTION)
@@ -202,6 +202,8 @@ class PatchDataset:
             "software": f"airflow-ee {__version__}",
             "simulated": any(shard.simulated for shard in summary.shards),
         }
+        # A job file has its keys sorted: equal datasets are described by equal bytes.
+        provenance = json.loads(json.dumps(self.provenance, sort_keys=True))
         return {
             "file_format": self.form_name,
             "features": self.form.describe(),
@@ -213,7 +215,7 @@ class PatchDataset:
             "counts": {"points": len(self.points), "patches_per_point": self.source.count, **counts},
             "masked": {"on_masked": self.on_masked, "min_valid_fraction": self.min_valid_fraction},
             "shards": [shard.describe() for shard in summary.shards],
-            "provenance": {**self.provenance, **origin},
+            "provenance": {**provenance, **origin},
         }
 
     def _make_shards(

@@ -109,7 +109,11 @@ class RasterJob:
             return None
         self._clear(sink)
         return RasterResult(
-            outputs=outputs, summary=Progress().summary(), valid_fraction=told.get("valid_fraction"), unchanged=True
+            outputs=outputs,
+            summary=Progress().summary(),
+            valid_fraction=told.get("valid_fraction"),
+            unchanged=True,
+            simulated="simulated" in told.get("provenance", {}),
         )
 
     def run(self, client: EarthEngineClient) -> RasterResult:
@@ -183,6 +187,12 @@ class RasterJob:
         """
         progress.total = len(tiles)
         self._store(client, tiles, self._manifest(shared=True), progress, lambda _: None)
+
+    def left(self, tiles: Sequence[Tile]) -> list[Tile]:
+        """Those of some tiles that nobody has stored whole; changes nothing."""
+        recorded, sink = self._manifest().read() or {}, self.sink_for(self.layout)
+        found = [(tile, recorded.get((tile.row, tile.col))) for tile in tiles]
+        return [tile for tile, record in found if record is None or not sink.holds(record)]
 
     def finish(self, client: EarthEngineClient) -> RasterResult:
         """Put the whole together of what workers have stored.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 __all__ = [
@@ -128,6 +128,20 @@ class ClientSettings:
     def at_most(self, max_concurrency: int | None) -> int:
         """Requests at once for a task that wants so many, or as many as there may be: its share is bounded by this."""
         return min(max_concurrency or self.max_concurrency, self.max_concurrency)
+
+    def shared(self, processes: int) -> ClientSettings:
+        """The same settings for one of so many processes, each of which has an equal share of the quota.
+
+        >>> ClientSettings(project="demo-project").shared(8).max_concurrency
+        5
+        """
+        if processes < 1:
+            raise ValueError(f"processes must be at least 1, got {processes}")
+        return replace(
+            self,
+            max_concurrency=max(1, self.max_concurrency // processes),
+            requests_per_second=self.requests_per_second / processes,
+        )
 
     def may_send_credentials(self, endpoint: str) -> bool:
         """Whether a token may travel to ``endpoint``: Google's hosts and trusted ones, and never over plain http."""

@@ -194,6 +194,7 @@ class EarthEngineHook(GoogleBaseHook):
         max_concurrency: int | None = None,
         request_timeout_seconds: float | None = None,
         request_retries: int | None = None,
+        processes: int = 1,
     ) -> EarthEngineClient:
         """
         Return a client; the same one for the same arguments.
@@ -203,8 +204,9 @@ class EarthEngineHook(GoogleBaseHook):
         :param max_concurrency: Pixel requests at once; never more than the connection's.
         :param request_timeout_seconds: Longest wait for one answer; a connection is waited for no longer than that.
         :param request_retries: How often a request that failed for a passing reason is made again.
+        :param processes: So many share the connection's quota; the client is for one of them.
         """
-        key = (project_id, high_volume, max_concurrency, request_timeout_seconds, request_retries)
+        key = (project_id, high_volume, max_concurrency, request_timeout_seconds, request_retries, processes)
         with self._clients_lock:
             if key not in self._clients:
                 settings = self.options.settings(
@@ -213,7 +215,7 @@ class EarthEngineHook(GoogleBaseHook):
                     max_concurrency=max_concurrency,
                     request_timeout_seconds=request_timeout_seconds,
                     request_retries=request_retries,
-                )
+                ).shared(processes)
                 # Where no host may get credentials none are looked for: an emulator needs no login at all.
                 credentials = self.get_credentials() if self._credentials_may_go else None
                 # Who waits for an answer for two seconds does not wait for a connection for twenty.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from airflow_ee.hooks.failures import fail_fast
 from airflow_ee.operators.arguments import integer, names, number, refuse_unless, text_or_none
 from airflow_ee.operators.dates import resolve_interval
+from airflow_ee.operators.engines import Engine, read_engine
 from airflow_ee.operators.locations import connection_for, location
 from airflow_ee.operators.pixel_base import EarthEnginePixelBaseOperator
 from airflow_ee.operators.point_arguments import resolve_points
@@ -106,6 +107,7 @@ class EarthEnginePatchesOperator(EarthEnginePixelBaseOperator):
         "max_requests",
         "max_bytes",
         "max_concurrency",
+        "engine",
     )
     template_fields_renderers = {"points": "json", "expression": "json", "expression_kwargs": "json"}
 
@@ -177,19 +179,40 @@ class EarthEnginePatchesOperator(EarthEnginePixelBaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Make the dataset; tell where it is and what is in it."""
         with fail_fast():
-            self._check_arguments()
+            engine = read_engine(self.engine)
             with self.pixel_client(high_volume=self.high_volume) as client:
-                dataset = self._dataset(client, context)
-                estimate = dataset.plan.estimate(client.settings.requests_per_second)
-                self.log.info("%s", estimate)
-                self._check_estimate(estimate)
+                dataset = self.checked_dataset(client, context)
                 if self.estimate_only:
-                    return {"estimate": asdict(estimate)}
-                made = dataset.make(client, max_concurrency=integer("max_concurrency", self.max_concurrency))
+                    return {"estimate": asdict(dataset.plan.estimate(client.settings.requests_per_second))}
+                made = self._make(engine, client, dataset)
         summary = {**_summary(dataset, made), **self.count(made.fetched)}
         if summary["simulated"]:
             self.log.warning("These patches are simulated: their pixels are an emulator's, not a satellite's")
         return summary
+
+    def checked_dataset(self, client: EarthEngineClient, context: Context) -> PatchDataset:
+        """
+        The dataset, checked as far as it can be before a pixel is asked for.
+
+        :param client: Asks for what has to be known of the images.
+        :param context: Airflow's context.
+        """
+        self._check_arguments()
+        dataset = self._dataset(client, context)
+        estimate = dataset.plan.estimate(client.settings.requests_per_second)
+        self.log.info("%s", estimate)
+        self._check_estimate(estimate)
+        return dataset
+
+    def _make(self, engine: Engine | None, client: EarthEngineClient, dataset: PatchDataset) -> PatchSummary:
+        from airflow_ee.core.job import PatchWork
+
+        concurrency = integer("max_concurrency", self.max_concurrency)
+        if engine is None:
+            return dataset.make(client, max_concurrency=concurrency)
+        work = PatchWork(dataset=dataset, max_concurrency=concurrency)
+        report = self.run_job(engine, client, dataset.folder.url, work)
+        return replace(dataset.finish(), made=report.units - report.resumed, fetched=report.counts())
 
     def _check_arguments(self) -> None:
         from airflow_ee.core.patches import ON_MASKED

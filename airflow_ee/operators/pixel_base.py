@@ -13,6 +13,9 @@ from airflow_ee.operators.base import EarthEngineBaseOperator
 
 if TYPE_CHECKING:
     from airflow_ee.core.client import EarthEngineClient
+    from airflow_ee.core.job import PatchWork, PixelJob, RasterWork
+    from airflow_ee.core.job_run import JobReport
+    from airflow_ee.operators.engines import Engine
 
 __all__ = ["EarthEnginePixelBaseOperator"]
 
@@ -24,19 +27,23 @@ class EarthEnginePixelBaseOperator(EarthEngineBaseOperator):
     Base of operators that fetch pixels.
 
     :param max_concurrency: requests at once; None: the connection's
+    :param engine: Where the work is done: None or ``threads``, in threads of this task; ``processes``, ``dask``, ``spark`` or ``beam``, or an
+        engine of :mod:`airflow_ee.engines`. The output is the same.
     """
 
-    def __init__(self, *, max_concurrency: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, max_concurrency: int | None = None, engine: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.max_concurrency = max_concurrency
+        self.engine = engine
         self._client_at_work: EarthEngineClient | None = None
 
     @contextmanager
-    def pixel_client(self, *, high_volume: bool | None = None) -> Iterator[EarthEngineClient]:
+    def pixel_client(self, *, high_volume: bool | None = None, processes: int = 1) -> Iterator[EarthEngineClient]:
         """
         A client for the time of the work, which :meth:`on_kill` stops.
 
         :param high_volume: whether pixels come from the high-volume host; None: as the connection says
+        :param processes: So many share the connection's quota; this is one of them.
         """
         self._client_at_work = self.hook.get_client(
             project_id=self.project_id,
@@ -44,6 +51,7 @@ class EarthEnginePixelBaseOperator(EarthEngineBaseOperator):
             max_concurrency=integer("max_concurrency", self.max_concurrency),
             request_timeout_seconds=number("request_timeout_seconds", self.request_timeout_seconds),
             request_retries=integer("request_retries", self.request_retries),
+            processes=processes,
         )
         client = self._client_at_work
         try:
@@ -55,6 +63,39 @@ class EarthEnginePixelBaseOperator(EarthEngineBaseOperator):
             raise
         finally:
             self._client_at_work = None
+
+    def make_job(self, client: EarthEngineClient, output_uri: str, work: RasterWork | PatchWork) -> PixelJob:
+        """
+        The work as a job that other machines can run, unless the connection holds the credentials themselves.
+
+        :param client: Of the work.
+        :param output_uri: Where the output goes, as workers name it.
+        :param work: What is to be done.
+        """
+        from airflow_ee.core.job import PixelJob
+        from airflow_ee.hooks.references import client_reference, storage_options
+
+        reference = client_reference(self.hook, client)
+        options = storage_options(output_uri, reference.credentials)
+        return PixelJob(client=reference, output_uri=output_uri, work=work, storage_options=options)
+
+    def run_job(
+        self, engine: Engine, client: EarthEngineClient, output_uri: str, work: RasterWork | PatchWork
+    ) -> JobReport:
+        """
+        Have an engine do the work.
+
+        Raises ``ValueError`` before anything is submitted when its workers could find no credentials.
+
+        :param engine: Does it.
+        :param client: For what is asked for here.
+        :param output_uri: Where the output goes, as workers name it.
+        :param work: What is to be done.
+        """
+        job = self.make_job(client, output_uri, work)
+        if job.client.credentials.kind == "connection":
+            job.client.credentials.load()
+        return engine.run(job, client=client)
 
     def count(self, summary: Mapping[str, Any]) -> dict[str, Any]:
         """
