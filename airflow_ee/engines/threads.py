@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from airflow_ee.core.client import EarthEngineClient
-from airflow_ee.core.job import PixelJob
-from airflow_ee.core.job_run import Batch, BatchReport, JobReport, run_batch, run_job
-from airflow_ee.engines.command import main
+if TYPE_CHECKING:
+    from airflow_ee.core.client import EarthEngineClient
+    from airflow_ee.core.job import PixelJob
+    from airflow_ee.core.job_run import Batch, BatchReport, JobReport
 
 __all__ = ["ThreadEngine"]
 
@@ -26,12 +27,19 @@ class ThreadEngine:
         EarthEngineError, ValueError, OSError
             As :func:`~airflow_ee.core.job_run.run_job`.
         """
+        # Here and not above: engines stand in DAG files, which are parsed every few seconds.
+        from airflow_ee.core.job_run import run_job
+
         return run_job(job, _do, workers=1, processes=1, batch_units=sys.maxsize, client=client)
 
 
 def _do(batches: Sequence[Batch]) -> Iterable[BatchReport]:
+    from airflow_ee.core.job_run import run_batch
+
     return map(run_batch, batches)
 
 
 if __name__ == "__main__":
+    from airflow_ee.engines.command import main
+
     sys.exit(main(lambda _: ThreadEngine(), prog="python -m airflow_ee.engines.threads"))
