@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_ee.core.client import EarthEngineClient
+    from airflow_ee.core.estimate import Estimate
     from airflow_ee.core.job import PixelJob
 
 __all__ = [
@@ -31,8 +32,9 @@ class EarthEngineWriteJobOperator(EarthEngineRasterBaseOperator):
     Write a job that makes a raster, for an engine on other machines or for mapped tasks; no pixel is fetched.
 
     Takes all arguments of :class:`~airflow_ee.operators.pixels.EarthEngineComputePixelsOperator`, or ``asset_id`` in place of
-    ``expression``. What is wrong with them fails here, before anything is submitted. Returns ``job_uri``, ``output_uri``, ``units`` (tiles),
-    ``estimate`` and ``parts``, a list for ``EarthEngineRunJobPartOperator.partial(...).expand_kwargs(...)``.
+    ``expression``. What is wrong with them fails here, before anything is submitted. Returns the parts, for
+    ``EarthEngineRunJobPartOperator.partial(...).expand_kwargs(write.output)``; the XCom ``job`` has ``job_uri``, ``output_uri``, ``units`` (tiles),
+    ``missing`` and ``estimate``.
 
     :param job_uri: Job file to write: a local path or an object store's URL that the engine reads.
     :param parts: Balanced parts that the job is cut into, each for one mapped task; 1,024 is the most that Airflow maps by default.
@@ -73,7 +75,7 @@ class EarthEngineWriteJobOperator(EarthEngineRasterBaseOperator):
         self.expression = expression
         self.expression_kwargs = expression_kwargs
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> list[dict[str, Any]]:
         """Write the job file."""
         with fail_fast():
             if (self.asset_id is None) == (self.expression is None):
@@ -83,7 +85,7 @@ class EarthEngineWriteJobOperator(EarthEngineRasterBaseOperator):
                 work = self.work(client, context)
                 estimate = self.checked_estimate(client, work)
                 job = self.make_job(client, work.target.url, work)
-                return {**_write(self, client, job), "estimate": estimate.to_json()}
+                return _write(self, client, job, estimate, context)
 
 
 class EarthEngineWritePatchesJobOperator(EarthEnginePatchesOperator):
@@ -103,14 +105,15 @@ class EarthEngineWritePatchesJobOperator(EarthEnginePatchesOperator):
         self.job_uri = job_uri
         self.parts = parts
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> list[dict[str, Any]]:
         """Write the job file."""
         from airflow_ee.core.job import PatchWork
 
         with fail_fast(), self.pixel_client(high_volume=self.high_volume) as client:
             dataset = self.checked_dataset(client, context)
             work = PatchWork(dataset=dataset, max_concurrency=integer("max_concurrency", self.max_concurrency))
-            return _write(self, client, self.make_job(client, dataset.folder.url, work))
+            job = self.make_job(client, dataset.folder.url, work)
+            return _write(self, client, job, work.estimate(client), context)
 
 
 class _JobOperator(EarthEnginePixelBaseOperator):
@@ -205,8 +208,12 @@ class EarthEngineCommitJobOperator(_JobOperator):
 
 
 def _write(
-    operator: EarthEngineWriteJobOperator | EarthEngineWritePatchesJobOperator, client: EarthEngineClient, job: PixelJob
-) -> dict[str, Any]:
+    operator: EarthEngineWriteJobOperator | EarthEngineWritePatchesJobOperator,
+    client: EarthEngineClient,
+    job: PixelJob,
+    estimate: Estimate,
+    context: Context,
+) -> list[dict[str, Any]]:
     """Make the output's place ready, and write the file that tells workers of it."""
     total = job.work.units(client)
     parts = min(_parts(operator.parts), max(total, 1))
@@ -215,13 +222,10 @@ def _write(
     missing = job.work.begin(client)
     file.write_bytes(job.text.encode())
     operator.log.info("%s: %d of %d units are to be done, in %d parts", file.url, len(missing), total, parts)
-    return {
-        "job_uri": file.url,
-        "output_uri": job.output_uri,
-        "units": total,
-        "missing": len(missing),
-        "parts": [{"job_uri": file.url, "part": part, "parts": parts} for part in range(parts)],
-    }
+    told = {"job_uri": file.url, "output_uri": job.output_uri, "units": total, "missing": len(missing)}
+    # An XCom of its own: Airflow maps over nothing but what a task returns.
+    context["ti"].xcom_push(key="job", value={**told, "estimate": estimate.to_json()})
+    return [{"job_uri": file.url, "part": part, "parts": parts} for part in range(parts)]
 
 
 def _parts(value: int | str) -> int:

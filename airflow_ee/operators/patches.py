@@ -76,6 +76,8 @@ class EarthEnginePatchesOperator(EarthEnginePixelBaseOperator):
     :param max_bytes: refuse more bytes of answers
     :param max_concurrency: requests at once; None: the connection's
     :param estimate_only: tell what it would take, and fetch nothing
+    :param engine: where the work is done: None or ``threads``, in threads of this task; ``processes``, ``dask``, ``spark``, ``beam`` or an
+        engine of :mod:`airflow_ee.engines`; the output is the same
     """
 
     template_fields: Sequence[str] = (
@@ -143,6 +145,7 @@ class EarthEnginePatchesOperator(EarthEnginePixelBaseOperator):
         max_requests: int | None = None,
         max_bytes: int | None = None,
         estimate_only: bool = False,
+        engine: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -175,8 +178,9 @@ class EarthEnginePatchesOperator(EarthEnginePixelBaseOperator):
         self.max_requests = max_requests
         self.max_bytes = max_bytes
         self.estimate_only = estimate_only
+        self.engine = engine
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> Any:
         """Make the dataset; tell where it is and what is in it."""
         with fail_fast():
             engine = read_engine(self.engine)

@@ -27,14 +27,11 @@ class EarthEnginePixelBaseOperator(EarthEngineBaseOperator):
     Base of operators that fetch pixels.
 
     :param max_concurrency: requests at once; None: the connection's
-    :param engine: Where the work is done: None or ``threads``, in threads of this task; ``processes``, ``dask``, ``spark`` or ``beam``, or an
-        engine of :mod:`airflow_ee.engines`. The output is the same.
     """
 
-    def __init__(self, *, max_concurrency: int | None = None, engine: Any = None, **kwargs: Any) -> None:
+    def __init__(self, *, max_concurrency: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.max_concurrency = max_concurrency
-        self.engine = engine
         self._client_at_work: EarthEngineClient | None = None
 
     @contextmanager

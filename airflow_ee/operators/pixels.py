@@ -59,6 +59,8 @@ class EarthEngineGetPixelsOperator(EarthEngineRasterBaseOperator):
     :param max_bytes: refuse what needs more bytes of pixels and masks, as they travel
     :param max_concurrency: requests at once; None: the connection's
     :param estimate_only: tell what would be asked for, and ask for nothing
+    :param engine: where the work is done: None or ``threads``, in threads of this task; ``processes``, ``dask``, ``spark``, ``beam`` or an
+        engine of :mod:`airflow_ee.engines`; the output is the same
     """
 
     template_fields: Sequence[str] = ("asset_id", *EarthEngineRasterBaseOperator.template_fields)

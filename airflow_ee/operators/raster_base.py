@@ -95,6 +95,7 @@ class EarthEngineRasterBaseOperator(EarthEnginePixelBaseOperator):
         max_requests: int | None = None,
         max_bytes: int | None = None,
         estimate_only: bool = False,
+        engine: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -121,8 +122,9 @@ class EarthEngineRasterBaseOperator(EarthEnginePixelBaseOperator):
         self.max_requests = max_requests
         self.max_bytes = max_bytes
         self.estimate_only = estimate_only
+        self.engine = engine
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> Any:
         """Write the file; tell where it is and what is in it."""
         with fail_fast():
             refuse_unless("overwrite", self.overwrite, OVERWRITE)

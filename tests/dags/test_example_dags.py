@@ -19,6 +19,7 @@ EXPECTED = {
     "export_ndvi_composite",
     "training_patches",
     "ndvi_on_new_imagery",
+    "ndvi_large_area",
 }
 
 pytestmark = pytest.mark.airflow
@@ -57,7 +58,8 @@ def test_an_example_says_how_it_runs(dags, dag_id):
         assert task.retries == 2
         if "Chart" not in task.task_type:
             # What asks Earth Engine shares the quota's pool, with as many slots as it asks at once.
-            assert (task.pool, task.pool_slots) == ("earth_engine", getattr(task, "max_concurrency", None) or 1)
+            arguments = getattr(task, "partial_kwargs", None) or vars(task)
+            assert (task.pool, task.pool_slots) == ("earth_engine", arguments.get("max_concurrency") or 1)
 
 
 @pytest.mark.slow
@@ -89,6 +91,40 @@ def test_the_sentinel2_example_makes_a_composite_and_a_quicklook(tmp_path):
     with rasterio.open(tmp_path / "sentinel2" / "quicklook_2023-06-01_2023-07-01.png") as picture:
         assert picture.shape == ndvi.shape
         assert picture.read().std() > 5, "a picture of one colour shows nothing"
+
+
+@pytest.mark.slow
+def test_the_large_area_is_put_together_of_parts(tmp_path):
+    with Emulator(root=tmp_path / "root") as emulator:
+        connection = {
+            "conn_type": "earth_engine",
+            "extra": {"project": "demo-project", "endpoint": emulator.url, "is_anonymous": True},
+        }
+        conf = {
+            "output_uri": str(tmp_path),
+            "start": "2023-06-01",
+            "end": "2023-07-01",
+            # Ten tiles, of which a part has three or four.
+            "region": "-58.0,-16.0,-53.0,-11.0",
+            "scale": 150,
+            "parts": 3,
+        }
+        (result,) = run_dags(
+            [{"dag_id": "ndvi_large_area", "conf": conf, "logical_date": None}],
+            home=tmp_path / "airflow", dags=ROOT / "dags", log=tmp_path / "log.txt",
+            environment={"AIRFLOW_CONN_EARTH_ENGINE_DEFAULT": json.dumps(connection)},
+        )  # fmt: skip
+        asked = emulator.calls.count("image:computePixels")
+    assert set(result["tasks"].values()) == {"success"}, (tmp_path / "log.txt").read_text()[-3000:]
+    job = json.loads((tmp_path / "large_area/ndvi_2023-06-01_2023-07-01.job.json").read_text())
+    assert (job["version"], job["client"]["credentials"]["kind"]) == (1, "anonymous")
+    with rasterio.open(tmp_path / "large_area/ndvi_2023-06-01_2023-07-01.tif") as file:
+        ndvi = file.read(1, masked=True)
+        assert file.tags()["simulated"] == "true"
+        assert file.overviews(1)
+    assert asked >= 4
+    assert ndvi.mask.mean() < 0.9
+    assert -2000 <= ndvi.min() <= ndvi.mean() <= ndvi.max() <= 10000
 
 
 @pytest.mark.slow

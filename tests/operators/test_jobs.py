@@ -20,7 +20,9 @@ from airflow_ee.operators.pixels import (
 )
 from tests.core.jobs import content, expression
 
-CONTEXT = {"params": {}, "ti": SimpleNamespace(dag_id="dag", task_id="task")}
+XCOMS = {}
+TI = SimpleNamespace(dag_id="dag", task_id="task", xcom_push=lambda key, value: XCOMS.update({key: value}))
+CONTEXT = {"params": {}, "ti": TI}
 # Of eight tiles.
 GRID = PixelGrid(crs="EPSG:4326", transform=(0.001, 0, -56.0, 0, -0.001, -12.0), width=4000, height=4000)
 COORDINATES = {"result": "0", "values": {"0": {"functionInvocationValue": {"functionName": "Image.toByte", "arguments": {
@@ -61,7 +63,8 @@ def written(folder, operator=EarthEngineWriteJobOperator, **arguments):
         if operator is EarthEngineWriteJobOperator
         else {**PATCHES, "output_uri": str(folder / "made")}
     )
-    return execute(operator, job_uri=str(folder / "job.json"), **{**usual, **arguments})
+    parts = execute(operator, job_uri=str(folder / "job.json"), **{**usual, **arguments})
+    return {**XCOMS["job"], "parts": parts}
 
 
 @pytest.mark.parametrize("engine", [ProcessEngine(processes=2), "processes:2"], ids=["a value", "a word"])
