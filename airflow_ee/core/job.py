@@ -1,6 +1,6 @@
 """A job as a value: what to fetch and where to put it, as JSON that any Python with this package's core can run.
 
-A job is cut into units that workers do in any order: tiles of a raster, shards of a dataset of patches. A unit that is done is stored and
+A job is cut into units that workers do in any order: tiles of a raster, shards of a dataset of patches, images of a series. A unit that is done is stored and
 recorded beside the output, so engines carry nothing but numbers of units; a unit that is done twice leaves the same bytes.
 """
 
@@ -43,6 +43,7 @@ from airflow_ee.core.patches import PatchDataset, patch_layout
 from airflow_ee.core.pixels import PixelSource
 from airflow_ee.core.progress import Progress
 from airflow_ee.core.raster import RasterJob, RasterResult
+from airflow_ee.core.series_work import SeriesWork
 from airflow_ee.core.settings import Limits
 from airflow_ee.core.sinks.base import Location
 from airflow_ee.core.sinks.shard_arrays import shard_format
@@ -126,8 +127,7 @@ class RasterWork:
         """As JSON values."""
         return {
             "source": source_to_json(self.source),
-            # A grid that is read back has 10.0 where its maker wrote 10.
-            "grid": grid_to_rest(replace(self.grid, transform=(*map(float, self.grid.transform),))),  # type: ignore[arg-type]
+            "grid": grid_to_rest(self.grid),
             "file": file_to_json(self.file),
             "source_version": self.source_version,
             "start": moment_to_json(self.start),
@@ -314,14 +314,14 @@ class PixelJob:
 
     client: ClientReference
     output_uri: str
-    work: RasterWork | PatchWork
+    work: RasterWork | PatchWork | SeriesWork
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     """Of the output's fsspec filesystem, as JSON values; no secrets."""
 
     @cached_property
     def text(self) -> str:
         """The job as JSON: the same job, the same text."""
-        kind = "raster" if isinstance(self.work, RasterWork) else "patches"
+        kind = next(name for name, work in _KINDS.items() if isinstance(self.work, work))
         value = {
             "version": VERSION,
             "kind": kind,
@@ -359,18 +359,23 @@ class PixelJob:
             raise ValueError(f"version {value['version']!r}, this is version {VERSION}; write the job anew")
         client, options = ClientReference.from_json(value["client"]), value["storage_options"]
         target = locate(value["output_uri"], options)
-        work: RasterWork | PatchWork
+        work: RasterWork | PatchWork | SeriesWork
         if value["kind"] == "raster":
             work = RasterWork.from_json(target, value["work"])
         elif value["kind"] == "patches":
             work = PatchWork.from_json(target, value["work"], client.settings.limits)
+        elif value["kind"] == "series":
+            work = SeriesWork.from_json(lambda uri: locate(uri, options), value["work"])
         else:
-            raise ValueError(f"kind must be raster or patches, got {value['kind']!r}")
+            raise ValueError(f"kind must be {', '.join(_KINDS)}, got {value['kind']!r}")
         return cls(client=client, output_uri=value["output_uri"], work=work, storage_options=options)
 
     def retyped(self, error: OtherTypes, *, anew: bool) -> Self:
         """The same job with the types that the pixels really have."""
         return replace(self, work=self.work.retyped(error, anew=anew))
+
+
+_KINDS = {"raster": RasterWork, "patches": PatchWork, "series": SeriesWork}
 
 
 def place(uri: str, storage_options: Mapping[str, Any]) -> Location:

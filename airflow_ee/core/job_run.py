@@ -167,6 +167,8 @@ def cut(units: Sequence[int], workers: int, batch_units: int | None = None) -> I
     """
     if workers < 1 or (batch_units is not None and batch_units < 1):
         raise ValueError(f"workers and batch_units must be at least 1, got {workers} and {batch_units}")
+    if not units:
+        return
     if batch_units is not None:
         pieces = -(-len(units) // batch_units)
     else:

@@ -225,7 +225,6 @@ def request_digest(source: PixelSource, grid: PixelGrid) -> str:
         "bands": source.names,
         "masks": source.masks,
         "min_mask": source.min_mask,
-        # A grid that was read back has 10.0 where its maker wrote 10.
-        "grid": wire.grid_to_rest(replace(grid, transform=(*map(float, grid.transform),))),  # type: ignore[arg-type]
+        "grid": wire.grid_to_rest(grid),
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

@@ -107,13 +107,7 @@ class TimeSeries:
         EarthEngineError
             The first failure that cannot be cured; groups that were recorded stay.
         """
-        sampler, source = self._prepare(client, groups, max_pixels)
-        if self.cube is not None:
-            self.cube.check(groups)
-        inputs = {name for band in self.bands for name in band.inputs}
-        self._claim_rasters(
-            [*(band.name for band in self.bands), *(name for name in source.names if name not in inputs)]
-        )
+        sampler, source = self.begin(client, groups, max_pixels=max_pixels)
         fetcher = PixelFetcher(client, max_concurrency=max_concurrency, progress=progress)
         tiles = max(sampler.requests(source.bytes_per_pixel, client.settings.limits), 1)
         images_at_once = self._images_at_once(sampler, source, tiles, fetcher.concurrency)
@@ -134,6 +128,29 @@ class TimeSeries:
             finally:
                 fetcher.progress.close()
         return [results[index] for index in range(len(groups))]
+
+    def begin(
+        self, client: EarthEngineClient, groups: Sequence[ImageGroup], *, max_pixels: int | None = None
+    ) -> tuple[Sampler, PixelSource]:
+        """Refuse what could only fail, and claim the folder of the rasters; gives what pixels are fetched with.
+
+        Raises
+        ------
+        ValueError
+            A band that is missing, more pixels than ``max_pixels``, or an output that belongs to another series.
+        """
+        sampler, source = self._prepare(client, groups, max_pixels)
+        if self.cube is not None:
+            self.cube.check(groups)
+        inputs = {name for band in self.bands for name in band.inputs}
+        self._claim_rasters(
+            [*(band.name for band in self.bands), *(name for name in source.names if name not in inputs)]
+        )
+        return sampler, source
+
+    def holds(self, group: ImageGroup) -> bool:
+        """Whether all of a group is there already, as it is recorded in the table; without a table nothing is."""
+        return self._is_recorded(group, self._raster(group))
 
     def estimate(
         self, client: EarthEngineClient, groups: Sequence[ImageGroup], *, max_pixels: int | None = None

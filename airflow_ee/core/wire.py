@@ -53,7 +53,8 @@ def grid_to_rest(grid: PixelGrid) -> dict[str, Any]:
     >>> grid_to_rest(PixelGrid(crs="EPSG:32633", transform=(10, 0, 5e5, 0, -10, 4e6), width=9, height=6))["crsCode"]
     'EPSG:32633'
     """
-    a, b, c, d, e, f = grid.transform
+    # The same grid, the same text, whether its maker wrote 10 or 10.0.
+    a, b, c, d, e, f = map(float, grid.transform)
     return {
         _crs_field(grid.crs): grid.crs,
         "dimensions": {"width": grid.width, "height": grid.height},

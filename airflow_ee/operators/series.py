@@ -13,6 +13,7 @@ from airflow_ee.core.progress import Progress
 from airflow_ee.hooks.failures import fail_fast
 from airflow_ee.operators.arguments import integer, names, number, read_boolean, refuse_unless, text_or_none
 from airflow_ee.operators.dates import resolve_interval
+from airflow_ee.operators.engines import Engine, read_engine
 from airflow_ee.operators.pixel_base import EarthEnginePixelBaseOperator
 from airflow_ee.operators.series_setup import SeriesSetup
 from airflow_ee.triggers.imagery import EarthEngineImageryWaitTrigger
@@ -20,10 +21,12 @@ from airflow_ee.triggers.imagery import EarthEngineImageryWaitTrigger
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_ee.core.client import EarthEngineClient
     from airflow_ee.core.grid import PixelGrid
     from airflow_ee.core.grouping import ImageGroup
     from airflow_ee.core.image_query import ImageQuery
     from airflow_ee.core.series_results import GroupResult
+    from airflow_ee.core.series_work import SeriesWork
     from airflow_ee.core.timeseries import TimeSeries
 
 __all__ = ["EarthEngineTimeSeriesOperator"]
@@ -84,6 +87,8 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
     :param max_pixels: refuse to fetch more pixels of an image
     :param max_concurrency: requests at once; None: the connection's
     :param estimate_only: tell what would be fetched, and fetch and write nothing
+    :param engine: where the work is done: None or ``threads``, in threads of this task; ``processes``, ``dask``, ``spark``, ``beam`` or an
+        engine of :mod:`airflow_ee.engines`; the outputs are the same
     """
 
     template_fields: Sequence[str] = (
@@ -119,6 +124,7 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
         "max_pixels",
         "max_concurrency",
         "estimate_only",
+        "engine",
     )
     template_fields_renderers = {"grid": "json", "region": "json"}
 
@@ -156,6 +162,7 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
         output_conn_id: str | None = None,
         max_pixels: int | None = 100_000_000,
         estimate_only: bool | str = False,
+        engine: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -190,6 +197,7 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
         self.output_conn_id = output_conn_id
         self.max_pixels = max_pixels
         self.estimate_only = estimate_only
+        self.engine = engine
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Make the series of the interval; tell what was made and where."""
@@ -207,9 +215,12 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
         return self._make_series(context)
 
     def _make_series(self, context: Context) -> dict[str, Any]:
+        from airflow_ee.core.series_work import SeriesWork
+
         # Not execute itself: Airflow lets only its own runner call that.
         with fail_fast():
             self._check_arguments()
+            engine = read_engine(self.engine)
             asked = resolve_interval(context, start=self.start, end=self.end, lookback=self.lookback)
             setup = SeriesSetup(self)
             with self.pixel_client() as client:
@@ -234,19 +245,33 @@ class EarthEngineTimeSeriesOperator(EarthEnginePixelBaseOperator):
                     estimate = dataclasses.asdict(series.estimate(client, groups, max_pixels=most_pixels))
                     self.log.info("Estimate, nothing was fetched: %s", estimate)
                     return {**summary, "estimate": estimate}
-                progress = Progress()
-                made = series.make(
-                    client,
-                    groups,
+                work = SeriesWork(
+                    series=series,
+                    groups=tuple(groups),
+                    preset_name=setup.preset_name,
                     max_pixels=most_pixels,
                     max_concurrency=integer("max_concurrency", self.max_concurrency),
-                    progress=progress,
                 )
-                fetched = self.count(progress.summary())
-                rows = series.table.merge() if series.table else 0
+                made, rows, counts = self._make(engine, client, work)
         if client.simulated:
             self.log.warning("This series is simulated: its pixels are an emulator's, not a satellite's")
-        return {**summary, **_summary(series, groups, made, rows), **fetched, "simulated": client.simulated}
+        told = _summary(series, groups, made, rows)
+        return {**summary, **told, **self.count(counts), "simulated": client.simulated}
+
+    def _make(
+        self, engine: Engine | None, client: EarthEngineClient, work: SeriesWork
+    ) -> tuple[list[GroupResult], int, Mapping[str, Any]]:
+        """What became of each group, the rows of the merged table, and what it took."""
+        series, groups = work.series, work.groups
+        if engine is not None:
+            missing = work.left(client, range(len(groups)))
+            report = self.run_job(engine, client, work.output_url, work)
+            return work.results(missing), report.summary["table_rows"], report.counts()
+        progress = Progress()
+        made = series.make(
+            client, groups, max_pixels=work.max_pixels, max_concurrency=work.max_concurrency, progress=progress
+        )
+        return made, series.table.merge() if series.table else 0, progress.summary()
 
     def _check_arguments(self) -> None:
         refuse_unless("weights", self.weights, ("coverage", "center", "area"))

@@ -139,6 +139,11 @@ class SeriesSetup:
         self._warn(series.grid, images[0])
         return series, groups
 
+    @property
+    def preset_name(self) -> str | None:
+        """By which the preset is found, if there is one."""
+        return self._operator.collection if self._preset else None
+
     def _row_maker(self) -> Any:
         from airflow_ee.core.series_rows import RowMaker
 

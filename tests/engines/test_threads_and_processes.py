@@ -98,7 +98,7 @@ def test_a_job_reads_back_from_its_own_text(server, tmp_path, form):
     ("change", "message"),
     [
         ({"version": 2}, "version 2, this is version 1"),
-        ({"kind": "video"}, "kind must be raster or patches, got 'video'"),
+        ({"kind": "video"}, "kind must be raster, patches, series, got 'video'"),
         ({"client": {}}, "'settings' is missing"),
         ({"work": {}}, "'source' is missing"),
         ({"client": {"settings": {"project": "demo-project", "endpoint": "http://example.com"}}}, "endpoint must be https"),

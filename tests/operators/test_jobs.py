@@ -18,6 +18,7 @@ from airflow_ee.operators.pixels import (
     EarthEngineRunJobPartOperator,
     EarthEngineWriteJobOperator,
 )
+from airflow_ee.operators.series import EarthEngineTimeSeriesOperator
 from tests.core.jobs import content, expression
 
 XCOMS = {}
@@ -57,6 +58,38 @@ def patches(folder, **arguments):
     return execute(EarthEnginePatchesOperator, output_uri=str(folder / "made"), **{**PATCHES, **arguments})
 
 
+def series(folder, **arguments):
+    usual = {
+        "collection": "MOD13Q1", "bands": ["NDVI", "EVI"], "region": [-55.6, -12.1, -55.55, -12.05], "start": "2023-01-01", "end": "2023-03-06",
+        "table_uri": str(folder / "made/ndvi"), "raster_uri": str(folder / "made/rasters"), "cube_uri": str(folder / "made/cube.zarr"),
+    }  # fmt: skip
+    return execute(EarthEngineTimeSeriesOperator, **{**usual, **arguments})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"group_by": "interval", "mosaic": "median", "bands": None, "index": "NDVI", "cube_uri": None}],
+    ids=["images", "a mosaic"],
+)
+def test_a_series_by_an_engine_is_the_same_series(server, tmp_path, arguments):
+    expected = series(tmp_path / "here", **arguments)
+    told = series(tmp_path / "there", engine="processes:2", **arguments)
+    there, here = content(tmp_path / "there"), content(tmp_path / "here")
+    assert set(there) == set(here)
+    # Digests of parts name the cube that their rows went to.
+    assert {name: there[name] for name in there if ".parts/" not in name} == {
+        name: here[name] for name in here if ".parts/" not in name
+    }
+    changing = {"table_uris", "rasters", "cube_uri", "quota_wait_seconds", "refusals"}
+    assert {name: told[name] for name in expected if name not in changing} == {
+        name: expected[name] for name in expected if name not in changing
+    }
+    asked = server.calls.count("image:computePixels")
+    again = series(tmp_path / "there", engine="processes:2", **arguments)
+    if "cube_uri" in arguments or not arguments:
+        assert (again["images_unchanged"], server.calls.count("image:computePixels")) == (told["images"], asked)
+
+
 def written(folder, operator=EarthEngineWriteJobOperator, **arguments):
     usual = (
         {"expression": COORDINATES, "grid": GRID, "output_uri": str(folder / "made/x.tif")}
@@ -82,7 +115,7 @@ def test_an_engine_leaves_the_same_bytes_and_tells_the_same(server, tmp_path, ma
     ("engine", "message"),
     [("threds", "engine must be an engine or one of threads"), ("processes:0", "got 'processes:0'"), (7, "got 7")],
 )
-@pytest.mark.parametrize("make", [raster, patches])
+@pytest.mark.parametrize("make", [raster, patches, series])
 def test_an_engine_that_is_none_is_refused_before_anything_is_asked(server, tmp_path, make, engine, message):
     with pytest.raises(AirflowFailException, match=message):
         make(tmp_path, engine=engine)
