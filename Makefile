@@ -31,7 +31,7 @@ OLDER_TESTS := tests/test_provider_info.py tests/test_architecture.py tests/dags
   tests/triggers tests/sensors tests/operators/test_base.py tests/operators/test_export.py tests/operators/test_export_in_airflow.py \
   tests/live
 
-.PHONY: help setup lock lock-airflow demo up test test-fast test-slow test-airflow bench lint types check clean
+.PHONY: help setup lock lock-airflow demo up test test-fast test-slow test-airflow test-cluster bench lint types check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -96,6 +96,10 @@ $(OLDER_STAMP): $(STAMP) $(OLDER_LOCK)
 	$(VENV)/uv-$(UV_VERSION) pip sync --quiet --require-hashes $(OLDER_LOCK); \
 	$(VENV)/uv-$(UV_VERSION) pip install --quiet --no-deps --no-build-isolation --editable .; \
 	touch $@
+
+test-cluster: $(STAMP)  ## Airflow with Postgres, Redis and two workers of Celery, one of them killed; needs root where these are not installed
+	tools/install_services.sh
+	$(BIN)/python -m pytest tests/cluster
 
 bench: $(STAMP)  ## what things cost beside numpy, peers and the floor: build/bench/results.json; BENCH_SCALE=small for a quick look
 	@$(BIN)/python -m benchmarks

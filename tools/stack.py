@@ -41,8 +41,8 @@ from tools.guard import living
 HOST = "127.0.0.1"
 GUARD = Path(__file__).with_name("guard.py")
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
-STOP_ORDER = (("db-migrate", "scheduler", "dag-processor", "triggerer"), ("api-server",), ("emulator",))
-"""What starts work goes first: while tasks end they report to the api-server and cancel exports at the emulator."""
+ANSWERING = ("api-server", "emulator")
+"""What others need while they end, in the order in which it goes: tasks report to the api-server and cancel exports at the emulator."""
 GRACE_LIMITS = {"triggerer": 2.0}
 """Airflow 3.3's triggerer, when idle, waits every other time for its child until it is killed; it has nothing to save."""
 EMULATOR_LINE = "Earth Engine emulator listening on "
@@ -157,7 +157,9 @@ class AirflowStack(AirflowApi):
 
     def stop(self) -> None:
         """End every process of the stack; may be called twice."""
-        for names in STOP_ORDER:
+        last = (*ANSWERING, *self._services)
+        first = tuple(name for name in self.components if name not in last)
+        for names in (first, *((name,) for name in last)):
             running = [self.components[name] for name in names if name in self.components]
             for component in running:
                 if component.guard.poll() is None:
@@ -170,6 +172,11 @@ class AirflowStack(AirflowApi):
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    @property
+    def _services(self) -> tuple[str, ...]:
+        """What the components themselves need, in the order in which it is stopped."""
+        return ()
 
     def crash(self, name: str, *, whole: bool = True) -> None:
         """SIGKILL a component, for tests of what becomes of its work: nothing of it is told to end, and nothing starts it again.
@@ -277,6 +284,7 @@ class AirflowStack(AirflowApi):
         self._lock = _lock(self.home, self._lock_timeout)
         deadline = time.monotonic() + self._start_timeout
         emulator = self._start_emulator()
+        self._start_services(deadline)
         self._migrate(deadline)
         if emulator is not None:
             self._learn_address(emulator, deadline)
@@ -297,6 +305,9 @@ class AirflowStack(AirflowApi):
             "dag-processor": ("-m", "airflow", "dag-processor"),
             "triggerer": ("-m", "airflow", "triggerer", "--skip-serve-logs"),
         }
+
+    def _start_services(self, deadline: float) -> None:
+        """Start what the components need: here they need nothing, their database is a file."""
 
     def _start_emulator(self) -> Component | None:
         """Start the emulator if there is to be one; it gets ready while the database does."""
@@ -320,11 +331,10 @@ class AirflowStack(AirflowApi):
     def _migrate(self, deadline: float) -> None:
         """Make or update the database; nothing to do if this version of Airflow did so before."""
         stamp = self.home / f".migrated-{version('apache-airflow')}"
-        if stamp.exists() and self._database.exists():
+        if stamp.exists() and self._keeps_database():
             return
         self._report("Preparing Airflow's database ...")
-        with contextlib.closing(sqlite3.connect(self._database)) as database:
-            database.execute("PRAGMA journal_mode=WAL")  # kept in the file: readers then do not wait for writers
+        self._make_database()
         migration = self._launch("db-migrate", "-m", "airflow", "db", "migrate")
         while migration.guard.poll() is None:
             if time.monotonic() > deadline:
@@ -335,7 +345,15 @@ class AirflowStack(AirflowApi):
         del self.components[migration.name]
         stamp.touch()
 
-    def _launch(self, name: str, *arguments: str) -> Component:
+    def _keeps_database(self) -> bool:
+        """Whether the database of an earlier start is there."""
+        return self._database.exists()
+
+    def _make_database(self) -> None:
+        with contextlib.closing(sqlite3.connect(self._database)) as database:
+            database.execute("PRAGMA journal_mode=WAL")  # kept in the file: readers then do not wait for writers
+
+    def _launch(self, name: str, *arguments: str, program: str = sys.executable) -> Component:
         """Start one component under its guard, in a session of its own, logging to ``logs/<name>.log``."""
         log = self.home / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -344,7 +362,7 @@ class AirflowStack(AirflowApi):
         with log.open("ab") as file:
             begin = file.tell()
             process = subprocess.Popen(
-                [sys.executable, *guard, sys.executable, *arguments],
+                [sys.executable, *guard, program, *arguments],
                 env=self.environment,
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
