@@ -28,6 +28,7 @@
     ├── Stopped                          this side was told to stop: SIGTERM, a user's kill
     ├── OperationFailed                  a batch operation ended in failure
     ├── IncompleteJob                    retryable: tiles or shards of a job are missing, which another try fetches
+    ├── EngineFailed                     retryable: what runs a job in pieces failed, not the job
     ├── SomeFailed                       retryable: of many operations, which another try does not start all again
     ├── OperationStuck                   retryable: it runs, and nothing of it changes any more
     └── EecuBudgetExceeded               more compute was used than may be
@@ -55,6 +56,7 @@ __all__ = [
     "DuplicateRequest",
     "EarthEngineError",
     "EecuBudgetExceeded",
+    "EngineFailed",
     "FailedPrecondition",
     "IncompleteJob",
     "InsufficientScopes",
@@ -325,6 +327,13 @@ class IncompleteJob(EarthEngineError):
     """A job cannot be put together: some of its tiles or shards are not there. Run again, it fetches those."""
 
     code = "INCOMPLETE"
+    retryable = True
+
+
+class EngineFailed(EarthEngineError):
+    """The engine that runs a job in pieces failed, not the job: a worker died too often, say. Run again, the job goes on with what it has."""
+
+    code = "ENGINE_FAILED"
     retryable = True
 
 
