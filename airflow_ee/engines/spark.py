@@ -28,6 +28,8 @@ __all__ = ["SparkEngine", "run_command"]
 
 MOST_FAILURES = 4
 """Times that a piece may lose its worker: as on clusters, where ``local[*]`` alone would have it once."""
+MASTERS = r"local\b|yarn$|spark://|k8s://"
+"""What Spark takes for a cluster; it refuses all else by ending before it has said why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +52,8 @@ class SparkEngine:
 
     def __post_init__(self) -> None:
         at_least_one(workers=self.workers, batch_units=self.batch_units)
-        if self.master is not None and (not isinstance(self.master, str) or not self.master.strip()):
-            raise ValueError(f"master must be Spark's URL of a cluster, or local[n], got {self.master!r}")
+        if self.master is not None and not re.match(MASTERS, self.master):
+            raise ValueError(f"master must be local[n], yarn, spark://... or k8s://..., got {self.master!r}")
         for name, value in self.configuration.items():
             if not (isinstance(name, str) and name.startswith("spark.") and isinstance(value, str)):
                 raise ValueError(
@@ -73,13 +75,7 @@ class SparkEngine:
             As :func:`~airflow_ee.core.job_run.run_job`.
         """
         with self._context() as context:
-            slots = _slots(context.getConf())
-            if slots is None and self.workers is None:
-                raise ValueError(
-                    "Spark does not say how many tasks run at once, and they share the quota: give workers, or set "
-                    "spark.cores.max, or spark.executor.cores with spark.executor.instances or spark.dynamicAllocation.maxExecutors"
-                )
-            count = max(slots or 1, self.workers or 1)
+            count = self._count(context.getConf())
             return run_job(
                 job,
                 partial(distribute, context),
@@ -88,6 +84,16 @@ class SparkEngine:
                 batch_units=self.batch_units,
                 client=client,
             )
+
+    def _count(self, properties: SparkConf) -> int:
+        """Tasks that run at once; the larger number where it is told twice, so that the quota is never exceeded."""
+        told = [count for count in (_slots(properties), self.workers) if count is not None]
+        if not told:
+            raise ValueError(
+                "Spark does not say how many tasks run at once, and they share the quota: give workers, or set "
+                "spark.cores.max, or spark.executor.cores with spark.executor.instances or spark.dynamicAllocation.maxExecutors"
+            )
+        return max(told)
 
     @contextlib.contextmanager
     def _context(self) -> Iterator[SparkContext]:
