@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -14,12 +15,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_ee.core.client import EarthEngineClient
-from airflow_ee.core.errors import EngineFailed
 from airflow_ee.core.job import PixelJob
 from airflow_ee.core.job_run import JobReport, run_job
 from airflow_ee.engines.command import main
 from airflow_ee.engines.options import at_least_one, require
-from airflow_ee.engines.spark_tasks import distribute, words
+from airflow_ee.engines.spark_tasks import distribute, failures_of_spark, spark_errors, words
 
 if TYPE_CHECKING:
     from pyspark import SparkConf, SparkContext
@@ -30,6 +30,7 @@ MOST_FAILURES = 4
 """Times that a piece may lose its worker: as on clusters, where ``local[*]`` alone would have it once."""
 MASTERS = r"local\b|yarn$|spark://|k8s://"
 """What Spark takes for a cluster; it refuses all else by ending before it has said why."""
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,7 @@ class SparkEngine:
             As :func:`~airflow_ee.core.job_run.run_job`.
         """
         with self._context() as context:
-            count = self._count(context.getConf())
+            count = self._count(_properties_of(context))
             return run_job(
                 job,
                 partial(distribute, context),
@@ -101,7 +102,7 @@ class SparkEngine:
         # A session belongs to a thread, its context to the process: asking for the session would miss another thread's.
         active: SparkContext | None = pyspark.SparkContext._active_spark_context
         if active is not None:
-            self._check_same(active.getConf())
+            self._check_same(_properties_of(active))
             yield active
             return
         _check_java()
@@ -135,17 +136,28 @@ def _start(
     make_context: Callable[..., SparkContext],
     properties: Mapping[str, str],
 ) -> Iterator[SparkContext]:
-    try:
+    with failures_of_spark():
         context = make_context(conf=make_configuration().setAll(list(properties.items())))
-    except Exception as problem:
-        raise EngineFailed(f"Spark did not start: {words(problem)}") from problem
-    if "PYSPARK_PYTHON" not in os.environ:
+    if properties["spark.master"].startswith("local") and "PYSPARK_PYTHON" not in os.environ:
         # Spark's own choice is the first python3 of the path, which may have none of our packages.
-        context.pythonExec = sys.executable if properties["spark.master"].startswith("local") else context.pythonExec
+        context.pythonExec = sys.executable
     try:
         yield context
     finally:
+        _stop(context)
+
+
+def _stop(context: SparkContext) -> None:
+    try:
         context.stop()
+    except spark_errors() as problem:
+        # Its Java side has died. What became of the job is known by now, and said by itself.
+        log.warning("Spark could not be stopped: %s", words(problem))
+
+
+def _properties_of(context: SparkContext) -> SparkConf:
+    with failures_of_spark():
+        return context.getConf()
 
 
 def _check_java() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import uuid
@@ -18,7 +19,7 @@ from airflow_ee.engines.options import require
 if TYPE_CHECKING:
     from pyspark import Accumulator, Broadcast, SparkContext
 
-__all__ = ["distribute", "words"]
+__all__ = ["distribute", "failures_of_spark", "spark_errors", "words"]
 
 LOOK_SECONDS = 0.2
 """Between two looks at what workers tell."""
@@ -60,8 +61,46 @@ def distribute(context: SparkContext, batches: Sequence[Batch]) -> list[BatchRep
     EngineFailed
         When Spark gave up.
     """
-    told, text = _Told.by(context), context.broadcast(batches[0].job)
-    group = f"airflow-ee-{uuid.uuid4().hex}"
+    with failures_of_spark():
+        told = _Told.by(context)
+        ended = _run(context, batches, told)
+    problem = ended.exception()
+    if problem is not None and not told.failures.value:
+        raise EngineFailed(words(problem)) from problem
+    results = told.failures.value or ended.result()
+    failures = [result for result in results if not isinstance(result, BatchReport)]
+    if failures:
+        raise failures[0]
+    return [result for result in results if isinstance(result, BatchReport)]
+
+
+@contextlib.contextmanager
+def failures_of_spark() -> Iterator[None]:
+    """What Spark itself raises is the engine's failure: properties that it refuses, its Java side being gone.
+
+    Raises
+    ------
+    EngineFailed
+        With Spark's words.
+    """
+    try:
+        yield
+    except spark_errors() as problem:
+        raise EngineFailed(words(problem)) from problem
+
+
+def spark_errors() -> tuple[type[Exception], ...]:
+    """What Spark raises in the driver; failures of tasks come as data."""
+    return (
+        require("py4j.protocol", "spark").Py4JError,
+        require("pyspark.errors", "spark").PySparkException,
+        OSError,
+    )
+
+
+def _run(context: SparkContext, batches: Sequence[Batch], told: _Told) -> Future[list[BatchReport | Failure]]:
+    """Run them all, or until one fails; nothing runs any more when this returns."""
+    text, group = context.broadcast(batches[0].job), f"airflow-ee-{uuid.uuid4().hex}"
     pool = context.getLocalProperty("spark.scheduler.pool")
     work = partial(_work, text, batches[0].processes, told)
 
@@ -80,7 +119,7 @@ def distribute(context: SparkContext, batches: Sequence[Batch]) -> list[BatchRep
             if not ended.done():
                 _end(context, group)
             text.destroy()
-    return _reports(ended, told.failures.value)
+    return ended
 
 
 def _work(
@@ -119,20 +158,6 @@ def _end(context: SparkContext, group: str) -> None:
             return
         time.sleep(LOOK_SECONDS)
     log.warning("Cancelled pieces still run after %s seconds", END_SECONDS)
-
-
-def _reports(ended: Future[list[BatchReport | Failure]], failures: Sequence[Failure]) -> list[BatchReport]:
-    if failures:
-        raise failures[0]
-    problem = ended.exception()
-    if problem is not None:
-        raise EngineFailed(words(problem)) from problem
-    reports = []
-    for result in ended.result():
-        if not isinstance(result, BatchReport):
-            raise result
-        reports.append(result)
-    return reports
 
 
 def words(problem: BaseException) -> str:

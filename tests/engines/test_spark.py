@@ -1,5 +1,6 @@
 """One job on Spark, the same bytes: in a session of its own or of others, when workers and executors die, by spark-submit."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -65,7 +66,7 @@ class TestWithoutASession:
         assert not list(tmp_path.iterdir())
 
     def test_a_session_that_cannot_start_is_the_engines_failure(self, server, tmp_path):
-        with pytest.raises(EngineFailed, match=r"Spark did not start: (?s:.)*bind") as failure:
+        with pytest.raises(EngineFailed, match=r"(?s)JavaSparkContext.*bind") as failure:
             SparkEngine(configuration={"spark.driver.bindAddress": "203.0.113.1"}).run(
                 made.job(server.url, tmp_path, "COG")
             )
@@ -135,19 +136,20 @@ class TestInASession:
         assert server.calls.count(jobs.METHOD) - calls <= 2 * alone + piece
 
     def test_workers_that_die_too_often_are_the_engines_failure_and_another_run_goes_on(
-        self, context, server, tmp_path, expected
+        self, context, tmp_path, expected
     ):
-        job = made.job(server.url, tmp_path, "COG")
-        done = server.calls.count(jobs.METHOD) + 10
-        with (
-            Killing(lambda: server.calls.count(jobs.METHOD) > done) as killed,
-            pytest.raises(EngineFailed, match="Job aborted due to stage failure"),
-        ):
-            SparkEngine(batch_units=2).run(job)
-        assert len(killed) >= 4
-        assert not (tmp_path / "out").exists()
-        assert SparkEngine().run(job).resumed > 0
-        assert jobs.content(tmp_path) == expected("COG")
+        target = tmp_path / "made"
+        with Emulator(root=tmp_path / "root", requests_per_second=None, latency_seconds=0.5) as own:
+            job = made.job(own.url, target, "COG")
+            with (
+                Killing(lambda: own.calls.count(jobs.METHOD) > 10) as killed,
+                pytest.raises(EngineFailed, match="Job aborted due to stage failure"),
+            ):
+                SparkEngine(batch_units=2).run(job)
+            assert len(killed) >= 4
+            assert not (target / "out").exists()
+            assert SparkEngine().run(job).resumed > 0
+        assert jobs.content(target) == expected("COG")
 
     def test_a_failure_in_a_task_comes_back_as_what_it_is_and_stops_the_others(self, context, tmp_path):
         with Emulator(root=tmp_path / "root", requests_per_second=None) as own:
@@ -219,20 +221,31 @@ class Killing:
         while not self._ended.wait(0.01):
             if self._condition():
                 for worker in workers()[: 1 if self._once else None]:
-                    worker.kill()
-                    self._killed.append(worker.pid)
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        worker.kill()
+                        self._killed.append(worker.pid)
                 if self._once and self._killed:
                     return
 
 
 def workers():
     """Python processes of Spark's tasks: children of a daemon, which is another such process."""
+    daemons = below(psutil.Process().pid, "pyspark.daemon")
+    numbers = {process.pid for process in daemons}
+    return [process for process in daemons if parent(process) in numbers]
+
+
+def parent(process):
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.ppid()
+
+
+def below(number, word):
+    """Processes that one has started, and these have started, with a word in their command."""
     found = []
-    for process in psutil.Process().children(recursive=True):
+    for process in psutil.Process(number).children(recursive=True):
         try:
-            daemon = process.parent()
-            if daemon and all("pyspark.daemon" in item.cmdline() for item in (process, daemon)):
-                found.append(process)
+            found += [process] if word in " ".join(process.cmdline()) else []
         except psutil.NoSuchProcess:
             continue
     return found
@@ -321,7 +334,7 @@ class TestCommand:
             process = self.start(sys.executable, "-m", "airflow_ee.engines.spark", *arguments, *memory)
             while own.calls.count(jobs.METHOD) < 12 and process.poll() is None:
                 time.sleep(0.05)
-            victim = self.executors(process.pid)[0]
+            victim = below(process.pid, "CoarseGrainedExecutorBackend")[0]
             victim.send_signal(signal.SIGKILL)
             told, said = process.communicate(timeout=120)
             assert process.returncode == 0, said
@@ -330,12 +343,18 @@ class TestCommand:
         assert json.loads(told)["tiles"] == 40
         assert jobs.content(tmp_path / "made") == expected("COG")
 
-    def executors(self, number):
-        return [
-            process
-            for process in psutil.Process(number).children(recursive=True)
-            if "CoarseGrainedExecutorBackend" in " ".join(process.cmdline())
-        ]
+    def test_spark_itself_killed_is_the_engines_failure(self, tmp_path):
+        with Emulator(root=tmp_path / "root", requests_per_second=None, latency_seconds=0.2) as own:
+            file = tmp_path / "job.json"
+            file.write_text(made.raster_job(own.url, tmp_path / "made", "COG").text)
+            process = self.start(sys.executable, "-m", "airflow_ee.engines.spark", "--job", str(file), "--workers", "2")
+            while own.calls.count(jobs.METHOD) < 5 and process.poll() is None:
+                time.sleep(0.05)
+            below(process.pid, "SparkSubmit")[0].kill()
+            _, said = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "\nEngineFailed: " in said
+        assert not (tmp_path / "made" / "out").exists()
 
     def test_a_failure_is_told_in_the_last_line(self, tmp_path, capsys):
         file = tmp_path / "job.json"
