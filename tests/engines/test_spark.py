@@ -21,7 +21,6 @@ from airflow_ee.engines import spark
 from airflow_ee.engines.launchers import spark_job
 from airflow_ee.engines.options import MissingExtra
 from airflow_ee.engines.spark import SparkEngine
-from airflow_ee.engines.threads import ThreadEngine
 from tests.core import jobs
 from tests.engines import made
 
@@ -121,19 +120,17 @@ class TestInASession:
         with pytest.raises(ValueError, match=r"spark.task.cpus None instead of '2'"):
             SparkEngine(configuration={"spark.task.cpus": "2"}).run(job)
 
-    @pytest.mark.parametrize("form", ["ZARR", made.PATCHES])
-    def test_a_worker_that_is_killed_costs_its_piece_only(self, context, server, tmp_path, expected, form):
-        before, calls = len(server.requests), server.calls.count(jobs.METHOD)
-        ThreadEngine().run(made.job(server.url, tmp_path / "threads", form))
-        alone = server.calls.count(jobs.METHOD) - calls
-        before += alone
-        with Killing(lambda: len(server.requests) >= before + 10, once=True) as killed:
-            SparkEngine(batch_units=4).run(made.job(server.url, tmp_path / "spark", form))
+    @pytest.mark.parametrize(("form", "requests", "piece"), [("ZARR", 40, 4), (made.PATCHES, 500, 100)])
+    def test_a_worker_that_is_killed_costs_its_piece_only(
+        self, context, server, tmp_path, expected, form, requests, piece
+    ):
+        wanted = expected(form)
+        before = server.calls.count(jobs.METHOD)
+        with Killing(lambda: server.calls.count(jobs.METHOD) >= before + 10, once=True) as killed:
+            SparkEngine(batch_units=4).run(made.job(server.url, tmp_path, form))
         assert len(killed) == 1
-        assert jobs.content(tmp_path / "spark") == expected(form)
-        # What the worker had under way is asked for again, and nothing else: a piece at most.
-        piece = alone * 4 // (20 if form == made.PATCHES else 40)
-        assert server.calls.count(jobs.METHOD) - calls <= 2 * alone + piece
+        assert jobs.content(tmp_path) == wanted
+        assert requests <= server.calls.count(jobs.METHOD) - before <= requests + piece
 
     def test_workers_that_die_too_often_are_the_engines_failure_and_another_run_goes_on(
         self, context, tmp_path, expected
