@@ -172,7 +172,7 @@ class TestInASession:
                 path.write_text("no folder any more")
                 blocked.append(path)
 
-        watcher = threading.Thread(target=block)
+        watcher = threading.Thread(target=block, daemon=True)
         watcher.start()
         with pytest.raises(OSError, match=r"out") as failure:
             SparkEngine().run(job)
@@ -291,44 +291,52 @@ def test_nothing_of_spark_is_imported_before_it_runs():
 
 
 class TestCommand:
-    def start(self, *command):
+    @pytest.fixture
+    def start(self):
+        """Starts a command, which is gone after the test."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("PYSPARK")}
         given = {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**clean, **given}
-        )
+        with contextlib.ExitStack() as started:
 
-    def test_a_job_file_is_run(self, server, tmp_path, expected):
+            def begin(*command):
+                process = subprocess.Popen(
+                    command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**clean, **given}
+                )
+                started.callback(process.communicate)
+                started.callback(process.kill)
+                return process
+
+            yield begin
+
+    def test_a_job_file_is_run(self, start, server, tmp_path, expected):
         file = tmp_path / "job.json"
         file.write_text(made.raster_job(server.url, tmp_path / "made", "ZARR").text)
         arguments = ("--job", str(file), "--master", MASTER, "--batch-units", "5", "--conf", "spark.app.name=tiles")
-        process = self.start(sys.executable, "-m", "airflow_ee.engines.spark", *arguments)
+        process = start(sys.executable, "-m", "airflow_ee.engines.spark", *arguments)
         told, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
         assert json.loads(told)["tiles"] == 40
         assert "Done: " in said
         assert jobs.content(tmp_path / "made") == expected("ZARR")
 
-    def test_spark_submit_runs_it_in_the_session_that_it_configures(self, server, tmp_path, expected):
+    def test_spark_submit_runs_it_in_the_session_that_it_configures(self, start, server, tmp_path, expected):
         file = tmp_path / "job.json"
         file.write_text(made.patch_job(server.url, tmp_path / "made").text)
         submit = Path(sys.executable).parent / "spark-submit"
         report = tmp_path / "report.json"
-        process = self.start(
-            submit, "--master", MASTER, spark_job.__file__, "--job", str(file), "--report", str(report)
-        )
+        process = start(submit, "--master", MASTER, spark_job.__file__, "--job", str(file), "--report", str(report))
         _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
         assert json.loads(report.read_text())["tiles"] == 20
         assert jobs.content(tmp_path / "made") == expected(made.PATCHES)
 
-    def test_an_executor_that_is_lost_takes_its_partitions_with_it_and_they_run_again(self, tmp_path, expected):
+    def test_an_executor_that_is_lost_takes_its_partitions_with_it_and_they_run_again(self, start, tmp_path, expected):
         with Emulator(root=tmp_path / "root", requests_per_second=None, latency_seconds=0.1) as own:
             file = tmp_path / "job.json"
             file.write_text(made.raster_job(own.url, tmp_path / "made", "COG", max_concurrency=1).text)
             arguments = ("--job", str(file), "--master", "local-cluster[2,1,512]", "--batch-units", "4")
             memory = ("--conf", "spark.executor.memory=512m")
-            process = self.start(sys.executable, "-m", "airflow_ee.engines.spark", *arguments, *memory)
+            process = start(sys.executable, "-m", "airflow_ee.engines.spark", *arguments, *memory)
             while own.calls.count(jobs.METHOD) < 12 and process.poll() is None:
                 time.sleep(0.05)
             victim = below(process.pid, "CoarseGrainedExecutorBackend")[0]
@@ -340,11 +348,11 @@ class TestCommand:
         assert json.loads(told)["tiles"] == 40
         assert jobs.content(tmp_path / "made") == expected("COG")
 
-    def test_spark_itself_killed_is_the_engines_failure(self, tmp_path):
+    def test_spark_itself_killed_is_the_engines_failure(self, start, tmp_path):
         with Emulator(root=tmp_path / "root", requests_per_second=None, latency_seconds=0.2) as own:
             file = tmp_path / "job.json"
             file.write_text(made.raster_job(own.url, tmp_path / "made", "COG").text)
-            process = self.start(sys.executable, "-m", "airflow_ee.engines.spark", "--job", str(file), "--workers", "2")
+            process = start(sys.executable, "-m", "airflow_ee.engines.spark", "--job", str(file), "--workers", "2")
             while own.calls.count(jobs.METHOD) < 5 and process.poll() is None:
                 time.sleep(0.05)
             below(process.pid, "SparkSubmit")[0].kill()
