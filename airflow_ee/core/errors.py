@@ -28,7 +28,7 @@
     ├── Stopped                          this side was told to stop: SIGTERM, a user's kill
     ├── OperationFailed                  a batch operation ended in failure
     ├── IncompleteJob                    retryable: tiles or shards of a job are missing, which another try fetches
-    ├── EngineFailed                     retryable: the engine that runs a job in pieces, and not the job
+    ├── EngineFailed                     retryable: what runs a job in pieces failed, not the job
     ├── SomeFailed                       retryable: of many operations, which another try does not start all again
     ├── OperationStuck                   retryable: it runs, and nothing of it changes any more
     └── EecuBudgetExceeded               more compute was used than may be
