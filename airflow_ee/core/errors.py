@@ -28,6 +28,7 @@
     ├── Stopped                          this side was told to stop: SIGTERM, a user's kill
     ├── OperationFailed                  a batch operation ended in failure
     ├── IncompleteJob                    retryable: tiles or shards of a job are missing, which another try fetches
+    ├── EngineFailed                     retryable: what runs a job's pieces failed, not one of the pieces
     ├── SomeFailed                       retryable: of many operations, which another try does not start all again
     ├── OperationStuck                   retryable: it runs, and nothing of it changes any more
     └── EecuBudgetExceeded               more compute was used than may be
@@ -55,6 +56,7 @@ __all__ = [
     "DuplicateRequest",
     "EarthEngineError",
     "EecuBudgetExceeded",
+    "EngineFailed",
     "FailedPrecondition",
     "IncompleteJob",
     "InsufficientScopes",
@@ -326,6 +328,14 @@ class IncompleteJob(EarthEngineError):
 
     code = "INCOMPLETE"
     retryable = True
+
+
+class EngineFailed(EarthEngineError):
+    """What should run the pieces of a job did not: workers died, a scheduler is out of reach. The message is the engine's own."""
+
+    code = "ENGINE_FAILED"
+    retryable = True
+    hint = "Another try goes on with what is stored."
 
 
 class SomeFailed(EarthEngineError):
