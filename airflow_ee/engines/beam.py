@@ -94,8 +94,7 @@ class BeamEngine:
         Raises
         ------
         EarthEngineError, ValueError, OSError
-            As :func:`~airflow_ee.core.job_run.run_job`. Where workers are on other machines, their failures are told in the words
-            of an :class:`~airflow_ee.core.errors.EngineFailed`.
+            As :func:`~airflow_ee.core.job_run.run_job`. From other machines the latter two come as an ``EngineFailed``.
         EngineFailed
             When Beam itself fails.
         MissingExtra

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from airflow_ee.core.errors import EngineFailed
 from airflow_ee.core.job_run import Batch, BatchReport
-from airflow_ee.engines.beam_pipeline import DONE, FAILED, Pieces, run_pipeline
+from airflow_ee.engines.beam_pipeline import DONE, FAILED, Pieces, leave, run_pipeline
 
 __all__ = ["distribute", "host"]
 
@@ -99,9 +99,7 @@ def host() -> None:
     try:
         run_pipeline(RUNNER, task.flags, task.pieces)
     except EngineFailed as failure:
-        half = folder / "half"
-        half.write_bytes(pickle.dumps(failure))
-        half.replace(folder / f"{FAILED}all")
+        leave(folder / f"{FAILED}all", failure)
     # Not by way of Beam's threads, which may wait for one another.
     logging.shutdown()
     os._exit(0)

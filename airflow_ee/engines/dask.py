@@ -69,8 +69,7 @@ class DaskEngine:
         """
         distributed = require("distributed", "dask")
         with contextlib.ExitStack() as opened:
-            dask = self._connect(distributed, opened)
-            threads: dict[str, int] = dask.nthreads()
+            dask, threads = self._connect(distributed, opened)
             return run_job(
                 job,
                 lambda batches: _distribute(distributed, dask, batches),
@@ -80,16 +79,17 @@ class DaskEngine:
                 client=client,
             )
 
-    def _connect(self, distributed: Any, opened: contextlib.ExitStack) -> Any:
+    def _connect(self, distributed: Any, opened: contextlib.ExitStack) -> tuple[Any, dict[str, int]]:
+        """A client, and each worker's number of threads."""
         where: Any = self.address
         try:
             if where is None:
                 where = opened.enter_context(self._local_cluster(distributed))
             dask = opened.enter_context(distributed.Client(where, timeout=CONNECT_SECONDS, set_as_default=False))
             dask.wait_for_workers(1, timeout=CONNECT_SECONDS)
+            return dask, dask.nthreads()
         except (OSError, RuntimeError) as problem:
             raise EngineFailed(f"Dask: {self.address or 'a cluster of this machine'}: {problem}") from problem
-        return dask
 
     def _local_cluster(self, distributed: Any) -> Any:
         # Threads have no address to listen at. All have web servers, which would listen at every address of the machine.
@@ -114,20 +114,22 @@ def _processes(threads: dict[str, int]) -> int:
 
 
 def _distribute(distributed: Any, dask: Any, batches: Sequence[Batch]) -> Iterator[BatchReport]:
-    # The text may be long: it travels once, as a task, which another worker repeats when the one that has it dies.
-    text = dask.submit(str, batches[0].job, pure=False)
-    futures = [dask.submit(_do, text, batch.units, batch.processes, pure=False) for batch in batches]
-    try:
-        for number, future in enumerate(distributed.as_completed(futures, loop=dask.loop), start=1):
-            yield _result(distributed, future)
-            log.info("%d of %d batches are done", number, len(futures))
-    finally:
-        dask.cancel([future for future in futures if not future.done()])
+    with _translated(distributed):
+        # The text may be long: it travels once, as a task, which another worker repeats when the one that has it dies.
+        text = dask.submit(str, batches[0].job, pure=False)
+        futures = [dask.submit(_do, text, batch.units, batch.processes, pure=False) for batch in batches]
+        try:
+            for number, future in enumerate(distributed.as_completed(futures, loop=dask.loop), start=1):
+                yield future.result()
+                log.info("%d of %d batches are done", number, len(futures))
+        finally:
+            dask.cancel([future for future in futures if not future.done()])
 
 
-def _result(distributed: Any, future: Any) -> BatchReport:
+@contextlib.contextmanager
+def _translated(distributed: Any) -> Iterator[None]:
     try:
-        report: BatchReport = future.result()
+        yield
     except distributed.comm.CommClosedError as problem:
         # It is an OSError, but none of the work's.
         raise EngineFailed(f"Dask: {problem}") from problem
@@ -135,7 +137,6 @@ def _result(distributed: Any, future: Any) -> BatchReport:
         raise
     except Exception as problem:
         raise EngineFailed(f"Dask: {type(problem).__name__}: {problem}") from problem
-    return report
 
 
 def _do(job: str, units: tuple[int, ...], processes: int) -> BatchReport:

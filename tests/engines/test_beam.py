@@ -57,9 +57,10 @@ def test_a_failure_comes_back_as_what_it_is_and_ends_the_job(tmp_path, mode):
         assert not (tmp_path / "out").exists()
 
 
-def test_pixels_of_other_types_than_announced_are_taken_as_they_are(server, tmp_path):
+@pytest.mark.parametrize("engine", [engine("in_memory"), FAR_AWAY], ids=["local", "far away"])
+def test_pixels_of_other_types_than_announced_are_taken_as_they_are(server, tmp_path, engine):
     announced = replace(jobs.SOURCE, bands=tuple(replace(band, dtype=jobs.np.dtype("i4")) for band in jobs.BANDS))
-    engine("in_memory").run(made.raster_job(server.url, tmp_path, "NPY", source=announced))
+    engine.run(made.raster_job(server.url, tmp_path, "NPY", tiles=8, source=announced))
     loaded = jobs.np.load(tmp_path / "out")
     assert [loaded.dtype[name] for name in ("fine", "coarse")] == [jobs.np.dtype("i2"), jobs.np.dtype("i1")]
 
@@ -170,11 +171,20 @@ def test_workers_far_away_count_what_they_do(tmp_path):
     assert jobs.content(tmp_path / "beam") == jobs.content(tmp_path / "threads")
 
 
-def test_a_failure_far_away_is_told_in_words(tmp_path):
+def test_a_failure_far_away_comes_back_as_what_it_is(tmp_path):
     with Emulator(root=tmp_path / "root", requests_per_second=None) as server:
         server.inject(jobs.METHOD, "400 The image is too strange.")
-        with pytest.raises(EngineFailed, match=r"Beam: .*InvalidArgument.*rows.*The image is too strange"):
+        with pytest.raises(InvalidArgument, match=r"rows.*The image is too strange"):
             FAR_AWAY.run(made.raster_job(server.url, tmp_path, "COG", tiles=8))
+
+
+def test_a_failure_of_another_kind_far_away_is_told_in_words(server, tmp_path, monkeypatch):
+    def fail(_):
+        raise ValueError("something is odd")
+
+    monkeypatch.setattr("airflow_ee.engines.beam_pipeline.run_batch", fail)
+    with pytest.raises(EngineFailed, match=r"Beam: .*ValueError: something is odd"):
+        FAR_AWAY.run(made.raster_job(server.url, tmp_path, "COG"))
 
 
 def test_what_beam_refuses_fails_as_the_engine(server, tmp_path):

@@ -103,7 +103,7 @@ def test_a_failure_comes_back_as_what_it_is_and_ends_the_job(tmp_path, engine):
 
 def test_pixels_of_other_types_than_announced_are_taken_as_they_are(server, tmp_path):
     announced = replace(jobs.SOURCE, bands=tuple(replace(band, dtype=jobs.np.dtype("i4")) for band in jobs.BANDS))
-    THREADS.run(made.raster_job(server.url, tmp_path, "NPY", source=announced))
+    THREADS.run(made.raster_job(server.url, tmp_path, "NPY", tiles=8, source=announced))
     loaded = jobs.np.load(tmp_path / "out")
     assert [loaded.dtype[name] for name in ("fine", "coarse")] == [jobs.np.dtype("i2"), jobs.np.dtype("i1")]
 
