@@ -22,6 +22,9 @@ from airflow_ee.engines.threads import ThreadEngine
 from tests.core import jobs
 from tests.engines import made
 
+# Workers cannot import the tests.
+distributed.protocol.pickle.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
 FORMS = ("COG", "ZARR", "TF_RECORD", made.PATCHES)
 PROCESSES = DaskEngine(workers=2, threads_per_worker=1, batch_units=5)
 THREADS = DaskEngine(workers=1, threads_per_worker=4, processes=False, batch_units=5)
@@ -108,10 +111,17 @@ def test_pixels_of_other_types_than_announced_are_taken_as_they_are(server, tmp_
     assert [loaded.dtype[name] for name in ("fine", "coarse")] == [jobs.np.dtype("i2"), jobs.np.dtype("i1")]
 
 
-def test_a_job_whose_workers_always_die_fails_as_the_engine(server, scheduler, tmp_path, monkeypatch):
-    monkeypatch.setattr("airflow_ee.engines.dask._do", _die)
+@pytest.fixture
+def one_life(scheduler):
+    """The scheduler gives a piece up with the first worker that it costs."""
     with distributed.Client(scheduler, set_as_default=False) as client:
-        client.run_on_scheduler(_allow_no_failures)
+        before = client.run_on_scheduler(_allow_failures, 0)
+        yield
+        client.run_on_scheduler(_allow_failures, before)
+
+
+def test_a_job_whose_workers_always_die_fails_as_the_engine(server, scheduler, one_life, tmp_path, monkeypatch):
+    monkeypatch.setattr("airflow_ee.engines.dask._do", _die)
     with pytest.raises(EngineFailed, match=r"Dask: KilledWorker: .*Another try goes on") as failure:
         DaskEngine(address=scheduler.scheduler_address).run(made.raster_job(server.url, tmp_path, "COG"))
     assert failure.value.retryable
@@ -122,12 +132,9 @@ def _die(*_):
     os._exit(9)
 
 
-def _allow_no_failures(dask_scheduler):
-    dask_scheduler.allowed_failures = 0
-
-
-# Workers cannot import the tests.
-distributed.protocol.pickle.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+def _allow_failures(count, *, dask_scheduler):
+    before, dask_scheduler.allowed_failures = dask_scheduler.allowed_failures, count
+    return before
 
 
 def test_the_text_of_a_job_travels_once(server, scheduler, tmp_path, monkeypatch):
