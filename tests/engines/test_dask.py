@@ -83,9 +83,9 @@ def test_a_worker_that_is_killed_costs_its_pieces_only(server, scheduler, tmp_pa
     engine = DaskEngine(address=scheduler.scheduler_address, batch_units=4)
     report = engine.run(made.job(server.url, tmp_path, form))
     watcher.join()
+    asked = server.calls.count(jobs.METHOD) - before
     assert killed
     assert jobs.content(tmp_path) == expected(form)
-    asked = server.calls.count(jobs.METHOD) - before
     # Two pieces were at work in it.
     assert asked <= report.to_json()["requests"] * (1 + 2 / len(report.batches)) + 1
 
