@@ -28,7 +28,7 @@
     ├── Stopped                          this side was told to stop: SIGTERM, a user's kill
     ├── OperationFailed                  a batch operation ended in failure
     ├── IncompleteJob                    retryable: tiles or shards of a job are missing, which another try fetches
-    ├── EngineFailed                     retryable: what runs a job in pieces failed, not the job
+    ├── EngineFailed                     retryable: what runs a job's pieces failed, not one of the pieces
     ├── SomeFailed                       retryable: of many operations, which another try does not start all again
     ├── OperationStuck                   retryable: it runs, and nothing of it changes any more
     └── EecuBudgetExceeded               more compute was used than may be
@@ -331,10 +331,11 @@ class IncompleteJob(EarthEngineError):
 
 
 class EngineFailed(EarthEngineError):
-    """The engine that runs a job in pieces failed, not the job: a worker died too often, say. Run again, the job goes on with what it has."""
+    """What should run the pieces of a job did not: workers died, a scheduler is out of reach. The message is the engine's own."""
 
     code = "ENGINE_FAILED"
     retryable = True
+    hint = "Another try goes on with what is stored."
 
 
 class SomeFailed(EarthEngineError):

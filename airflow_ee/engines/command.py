@@ -34,6 +34,7 @@ def main(
     prog: str,
     add_options: Callable[[argparse.ArgumentParser], None] = lambda _: None,
     arguments: Sequence[str] | None = None,
+    passes_through: bool = False,
 ) -> int:
     """Run a job as the command line says; gives the exit status.
 
@@ -43,13 +44,19 @@ def main(
         Makes the engine of the parsed arguments.
     add_options
         Adds the engine's own.
+    passes_through
+        Whether arguments that are not known here are the engine's: ``make_engine`` finds them as ``through``.
     """
-    parser = argparse.ArgumentParser(prog=prog, description="Run a job of Earth Engine pixels.")
+    # Not abbreviated: what begins alike may be meant for the engine.
+    parser = argparse.ArgumentParser(prog=prog, description="Run a job of Earth Engine pixels.", allow_abbrev=False)
     parser.add_argument("--job", required=True, help="job file: a path, or a URL that fsspec reads")
     parser.add_argument("--dry-run", action="store_true", help="tell tiles, requests, bytes and time; fetch nothing")
     parser.add_argument("--report", type=Path, help="write the summary to this file as JSON, besides printing it")
     add_options(parser)
-    parsed = parser.parse_args(arguments)
+    parsed, through = parser.parse_known_args(arguments)
+    if through and not passes_through:
+        parser.error(f"unrecognized arguments: {' '.join(through)}")
+    parsed.through = through
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         engine = make_engine(parsed)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from types import ModuleType
 
-__all__ = ["MissingExtra", "at_least_one", "require"]
+__all__ = ["MissingExtra", "at_least_one", "check_installed", "require"]
 
 
 class MissingExtra(ImportError):
@@ -32,6 +33,24 @@ def require(module: str, extra: str) -> ModuleType:
         if problem.name is None or not module.startswith(problem.name):
             raise
         raise MissingExtra(f"this engine needs {problem.name}: install airflow-ee[{extra}]") from None
+
+
+def check_installed(module: str, extra: str) -> None:
+    """Refuse to go on without a package that another process imports; importing it here too would cost seconds.
+
+    Raises
+    ------
+    MissingExtra
+        When it is not installed.
+
+    Examples
+    --------
+    >>> check_installed("no_such_engine", "beam")
+    Traceback (most recent call last):
+    airflow_ee.engines.options.MissingExtra: this engine needs no_such_engine: install airflow-ee[beam]
+    """
+    if importlib.util.find_spec(module) is None:
+        raise MissingExtra(f"this engine needs {module}: install airflow-ee[{extra}]")
 
 
 def at_least_one(**options: int | None) -> None:

@@ -1,1 +1,1 @@
-"""Scripts that clusters are handed: of a name that hides no package when they run."""
+"""Files that others start as programs; in a folder of their own, because a program's folder comes first on Python's path."""
