@@ -20,7 +20,7 @@ MAY_USE = {
     "emulator": {"emulator"},
     "hooks": {"hooks", "core", "get_provider_info"},
     "triggers": {"triggers", "hooks", "core"},
-    "operators": {"operators", "triggers", "hooks", "links", "core"},
+    "operators": {"operators", "triggers", "hooks", "links", "engines", "core"},
     # Sensors are operators to Airflow, and read the same arguments.
     "sensors": {"sensors", "operators", "triggers", "hooks", "links", "core"},
     "links": {"links"},

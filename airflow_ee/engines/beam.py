@@ -11,15 +11,15 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_ee.core.client import EarthEngineClient
-from airflow_ee.core.job import PixelJob
-from airflow_ee.core.job_run import Batch, BatchReport, JobReport, run_job
-from airflow_ee.engines import beam_host
-from airflow_ee.engines.beam_pipeline import Pieces, counted, run_pipeline
 from airflow_ee.engines.command import main
 from airflow_ee.engines.options import at_least_one, check_installed, require
+
+if TYPE_CHECKING:
+    from airflow_ee.core.client import EarthEngineClient
+    from airflow_ee.core.job import PixelJob
+    from airflow_ee.core.job_run import Batch, BatchReport, JobReport
 
 __all__ = ["BeamEngine", "command"]
 
@@ -100,6 +100,9 @@ class BeamEngine:
         MissingExtra
             When Beam is not installed.
         """
+        # Here and not above: engines stand in DAG files, which are parsed every few seconds.
+        from airflow_ee.core.job_run import run_job
+
         # The local runner's own process imports it.
         (check_installed if self._is_local else require)("apache_beam", "beam")
         workers, processes = self._shares
@@ -108,6 +111,9 @@ class BeamEngine:
         )
 
     def _distribute(self, batches: Sequence[Batch]) -> Iterable[BatchReport]:
+        from airflow_ee.engines import beam_host
+        from airflow_ee.engines.beam_pipeline import Pieces, counted, run_pipeline
+
         if self._is_local:
             return beam_host.distribute(batches, self.flags)
         units = dict(enumerate(batch.units for batch in batches))

@@ -8,14 +8,14 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
-
-import fsspec
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_ee.core.errors import EarthEngineError
-from airflow_ee.core.job import PixelJob
-from airflow_ee.core.job_run import JobReport
 from airflow_ee.engines.options import MissingExtra
+
+if TYPE_CHECKING:
+    from airflow_ee.core.job import PixelJob
+    from airflow_ee.core.job_run import JobReport
 
 __all__ = ["Engine", "describe", "main", "read_job"]
 
@@ -82,6 +82,10 @@ def read_job(uri: str) -> PixelJob:
     OSError
         When it cannot be read.
     """
+    import fsspec
+
+    from airflow_ee.core.job import PixelJob
+
     with fsspec.open(uri, "rb") as file:  # type: ignore[no-untyped-call]
         return PixelJob.parse(file.read())
 

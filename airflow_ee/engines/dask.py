@@ -8,14 +8,16 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_ee.core.client import EarthEngineClient
 from airflow_ee.core.errors import EarthEngineError, EngineFailed
-from airflow_ee.core.job import PixelJob
-from airflow_ee.core.job_run import Batch, BatchReport, JobReport, run_batch, run_job
 from airflow_ee.engines.command import main
 from airflow_ee.engines.options import at_least_one, require
+
+if TYPE_CHECKING:
+    from airflow_ee.core.client import EarthEngineClient
+    from airflow_ee.core.job import PixelJob
+    from airflow_ee.core.job_run import Batch, BatchReport, JobReport
 
 __all__ = ["DaskEngine"]
 
@@ -67,6 +69,9 @@ class DaskEngine:
         MissingExtra
             When Dask is not installed.
         """
+        # Here and not above: engines stand in DAG files, which are parsed every few seconds.
+        from airflow_ee.core.job_run import run_job
+
         distributed = require("distributed", "dask")
         with contextlib.ExitStack() as opened:
             dask, threads = self._connect(distributed, opened)
@@ -140,6 +145,8 @@ def _translated(distributed: Any) -> Iterator[None]:
 
 
 def _do(job: str, units: tuple[int, ...], processes: int) -> BatchReport:
+    from airflow_ee.core.job_run import Batch, run_batch
+
     return run_batch(Batch(job, units, processes))
 
 

@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from airflow_ee.core.client import EarthEngineClient
-from airflow_ee.core.job import PixelJob
-from airflow_ee.core.job_run import JobReport, run_job
 from airflow_ee.engines.command import main
 from airflow_ee.engines.options import at_least_one, require
 from airflow_ee.engines.spark_tasks import distribute, failures_of_spark, spark_errors, words
 
 if TYPE_CHECKING:
     from pyspark import SparkConf, SparkContext
+
+    from airflow_ee.core.client import EarthEngineClient
+    from airflow_ee.core.job import PixelJob
+    from airflow_ee.core.job_run import JobReport
 
 __all__ = ["SparkEngine", "run_command"]
 
@@ -75,6 +76,9 @@ class SparkEngine:
         EarthEngineError, ValueError, OSError
             As :func:`~airflow_ee.core.job_run.run_job`.
         """
+        # Here and not above: engines stand in DAG files, which are parsed every few seconds.
+        from airflow_ee.core.job_run import run_job
+
         with self._context() as context:
             count = self._count(_properties_of(context))
             return run_job(

@@ -13,11 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from airflow_ee.core.errors import EarthEngineError, EngineFailed
-from airflow_ee.core.job_run import Batch, BatchReport, run_batch
 from airflow_ee.engines.options import require
 
 if TYPE_CHECKING:
     from pyspark import Accumulator, Broadcast, SparkContext
+
+    from airflow_ee.core.job_run import Batch, BatchReport
 
 __all__ = ["distribute", "failures_of_spark", "spark_errors", "words"]
 
@@ -126,6 +127,8 @@ def _work(
     text: Broadcast[str], processes: int, told: _Told, pieces: Iterable[tuple[int, ...]]
 ) -> Iterator[BatchReport | Failure]:
     """A task: a failure of ours is data, because Spark would try it again, and raise it as words."""
+    from airflow_ee.core.job_run import Batch, run_batch
+
     for units in pieces:
         try:
             report = run_batch(Batch(text.value, units, processes))
