@@ -227,7 +227,7 @@ def test_a_bad_option_is_refused_before_anything_starts(options, message):
 )  # fmt: skip
 def test_every_process_takes_its_share_of_the_quota(server, tmp_path, monkeypatch, options, shares):
     told = {}
-    monkeypatch.setattr("airflow_ee.engines.beam.run_job", lambda *_, **arguments: told.update(arguments))
+    monkeypatch.setattr("airflow_ee.core.job_run.run_job", lambda *_, **arguments: told.update(arguments))
     BeamEngine(**options).run(made.raster_job(server.url, tmp_path, "COG"))
     assert (told["workers"], told["processes"]) == shares
 

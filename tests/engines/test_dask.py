@@ -60,7 +60,7 @@ def test_batches_are_told_as_they_end(server, tmp_path, caplog):
 
 def test_every_worker_process_takes_its_share_of_the_quota(server, scheduler, tmp_path, monkeypatch):
     shares = []
-    monkeypatch.setattr("airflow_ee.engines.dask.run_job", lambda *_, **options: shares.append(options))
+    monkeypatch.setattr("airflow_ee.core.job_run.run_job", lambda *_, **options: shares.append(options))
     for engine in (THREADS, DaskEngine(address=scheduler.scheduler_address)):
         engine.run(made.job(server.url, tmp_path, "COG"))
     assert [(share["workers"], share["processes"]) for share in shares] == [(4, 1), (4, 2)]
