@@ -69,10 +69,10 @@ def distribute(context: SparkContext, batches: Sequence[Batch]) -> list[BatchRep
     if problem is not None and not told.failures.value:
         raise EngineFailed(words(problem)) from problem
     results = told.failures.value or ended.result()
-    failures = [result for result in results if not isinstance(result, BatchReport)]
+    failures = [result for result in results if isinstance(result, Exception)]
     if failures:
         raise failures[0]
-    return [result for result in results if isinstance(result, BatchReport)]
+    return [result for result in results if not isinstance(result, Exception)]
 
 
 @contextlib.contextmanager

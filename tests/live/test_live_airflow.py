@@ -5,7 +5,6 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pyogrio.raw
 import pytest
 import rasterio
 import requests
@@ -233,7 +232,8 @@ def test_every_kind_of_export_runs_through_a_dag_and_others_read_what_it_left(ai
         with rasterio.open(file) as image:
             assert (image.read(1) == 7).all()
     for name in ("table_geo_json.geojson", "table_kml.kml", "table_shp.shp", "table_csv.csv"):
-        meta, _, geometry, _ = pyogrio.raw.read(folder / name)
+        # Not at the top: environments of older Airflows have none, and run the other tests.
+        meta, _, geometry, _ = pytest.importorskip("pyogrio.raw").read(folder / name)
         count = len(geometry) if geometry is not None else None
         assert count in ({None, 1} if name.endswith("csv") else {1}), name
         assert len(meta["fields"]) >= 1

@@ -15,12 +15,11 @@ from airflow.providers.common.compat.sdk import (
     TaskDeferred,
 )
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowRescheduleException
-from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_ee.core.errors import ConnectionFailed
 from airflow_ee.sensors.imagery import EarthEngineImagerySensor
 from tests.imagery import COLLECTION, Incoming
+from tests.older_airflow import AirflowRescheduleException, DagSerialization
 
 JUNE = datetime(2024, 6, 1, tzinfo=UTC)
 REGION = [10.0, 45.0, 12.0, 46.0]

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from airflow.sdk import DAG, Asset, AssetWatcher
-from airflow.serialization.serialized_objects import DagSerialization
 from airflow.triggers.base import BaseEventTrigger
 
 import airflow_ee.hooks.earth_engine  # noqa: F401 - takes seconds, which no test is to wait for
 from airflow_ee.triggers.imagery import EarthEngineImageryTrigger
 from airflow_ee.triggers.watch_store import AssetWatchStore
 from tests.imagery import COLLECTION, Incoming
+from tests.older_airflow import DagSerialization
 from tests.triggers.watching import revive
 
 BOX = {"type": "Polygon", "coordinates": [[[10, 45], [12, 45], [12, 46], [10, 46], [10, 45]]]}
