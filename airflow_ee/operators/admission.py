@@ -43,6 +43,17 @@ class RunBudget:
             ),
         )
 
+    def check(self, operations: Iterable[Operation]) -> None:
+        """Look whether anything is left.
+
+        :raises EecuBudgetExceeded: When the DAG run has used it up.
+        """
+        used = self.used(operations)
+        if used >= self.max_eecu_seconds:
+            raise EecuBudgetExceeded(
+                f"The exports of this DAG run have used {used:g} EECU seconds of {self.max_eecu_seconds:g}: none is started any more."
+            )
+
     def used(self, operations: Iterable[Operation]) -> float:
         """EECU seconds of those operations that are the run's."""
         return sum(item.eecu_seconds or 0.0 for item in operations if _task_mark(item.description) in self.marks)
@@ -65,13 +76,8 @@ class Admission:
         if self.max_pending_operations is None and self.run_budget is None:
             return
         operations = list(client.list_operations())
-        if (
-            self.run_budget is not None
-            and (used := self.run_budget.used(operations)) >= self.run_budget.max_eecu_seconds
-        ):
-            raise EecuBudgetExceeded(
-                f"The exports of this DAG run have used {used:g} EECU seconds of {self.run_budget.max_eecu_seconds:g}: none is started any more."
-            )
+        if self.run_budget is not None:
+            self.run_budget.check(operations)
         pending = sum(operation.state == "PENDING" for operation in operations)
         if self.max_pending_operations is not None and pending >= self.max_pending_operations:
             raise QueueFull(f"{pending} operations wait in the queue of project {client.settings.project}.")

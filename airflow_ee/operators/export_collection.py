@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowTaskTimeout, conf
 
-from airflow_ee.core.crew import Crew
 from airflow_ee.core.errors import (
     Aborted,
     ConnectionFailed,
@@ -22,7 +21,9 @@ from airflow_ee.core.errors import (
 from airflow_ee.core.watchdog import Watchdog
 from airflow_ee.hooks.failures import fail_fast
 from airflow_ee.links.earth_engine import EarthEngineOperationLink, operation_url
+from airflow_ee.operators.admission import RunBudget
 from airflow_ee.operators.arguments import refuse_unless, text_or_none
+from airflow_ee.operators.cancelling import CANCELS_AT_ONCE, cancel_all
 from airflow_ee.operators.collection_base import EarthEngineCollectionBaseOperator
 from airflow_ee.operators.collection_board import Attempts, Board, TryProgress
 from airflow_ee.operators.collection_results import failures_told, manifest_lines, summary
@@ -50,7 +51,6 @@ KILL_REQUEST_SECONDS = 2.0
 CANCEL_REQUEST_SECONDS = 20.0
 # After a timeout nobody waits to kill the process.
 CANCEL_SECONDS = 60.0
-CANCELS_AT_ONCE = 8
 # A signal is heeded within so long of a wait.
 NAP_SECONDS = 0.5
 # Rounds of requests in which ids turn out to be used up; the next try goes on behind them.
@@ -96,6 +96,8 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
         the same; then it is cancelled, and its image has failed; None: any.
     :param max_eecu_seconds: Most compute of all images together, in EECU seconds; when they have used more, all that go on
         are cancelled, and the task fails for good.
+    :param max_run_eecu_seconds: Most compute of all operations of the DAG run together: above it none is started, those of this task
+        that go on are cancelled, and it fails for good.
     :param cancel_on_kill: Whether the operations are cancelled when a user kills the task: all that can be within seconds. A try
         that Airflow gives up while the task goes on leaves them to the next one.
     :param cancel_on_timeout: Whether the operations are cancelled when the task runs out of time.
@@ -129,6 +131,7 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
         poll_interval: float = conf.getfloat("earth_engine", "poll_interval", fallback=30.0),
         stuck_after_seconds: float | None = None,
         max_eecu_seconds: float | None = None,
+        max_run_eecu_seconds: float | None = None,
         cancel_on_kill: bool = True,
         cancel_on_timeout: bool = True,
         **kwargs: Any,
@@ -138,6 +141,7 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
             ("poll_interval", poll_interval),
             ("stuck_after_seconds", stuck_after_seconds),
             ("max_eecu_seconds", max_eecu_seconds),
+            ("max_run_eecu_seconds", max_run_eecu_seconds),
         ):
             if seconds is not None and not seconds > 0:
                 raise ValueError(f"{name} must be above 0 seconds, got {seconds}")
@@ -155,6 +159,7 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
         self.poll_interval = poll_interval
         self.stuck_after_seconds = stuck_after_seconds
         self.max_eecu_seconds = max_eecu_seconds
+        self.max_run_eecu_seconds = max_run_eecu_seconds
         self.cancel_on_kill = cancel_on_kill
         self.cancel_on_timeout = cancel_on_timeout
         self._task_mark: str | None = None
@@ -299,6 +304,7 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
             wanted = self._missing(board, progress)[: self._room(board)]
             if not wanted:
                 return board
+            self._heed_run_budget(board, operations)
             self.log.info("Starting %d exports", len(wanted))
             started, fits = self._starter.start(wanted)
             self._known |= {operation.name: operation for operation in started}
@@ -356,6 +362,16 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
             raise EecuBudgetExceeded(
                 f"The exports have used {used:g} EECU seconds of {allowed:g}. Those that went on were cancelled."
             )
+
+    def _heed_run_budget(self, board: Board, operations: Sequence[Operation]) -> None:
+        if self.max_run_eecu_seconds is None or self._context is None:
+            return
+        budget = RunBudget.of(self._context, self.hook.options.request_namespace, self.max_run_eecu_seconds)
+        try:
+            budget.check(operations)
+        except EecuBudgetExceeded:
+            self._cancel([operation.name for operation in board.underway], CANCEL_SECONDS)
+            raise
 
     def _cancel_stuck(self, board: Board) -> None:
         """Cancel operations that do not move; their images have failed then."""
@@ -470,25 +486,7 @@ class EarthEngineExportCollectionOperator(EarthEngineCollectionBaseOperator):
             return
         own.sort(key=lambda item: item.state == "PENDING")
         self.log.info("Cancelling %d operations", len(own))
-        self._cancel([item.name for item in own], seconds, client)
+        cancel_all(client, [item.name for item in own], seconds=seconds)
 
-    def _cancel(self, names: Sequence[str], seconds: float, client: EarthEngineClient | None = None) -> None:
-        asked = client or self._cancelling_client(CANCEL_REQUEST_SECONDS)
-        end = time.monotonic() + seconds
-
-        def cancel(name: str) -> tuple[()]:
-            try:
-                asked.cancel_operation(name)
-            except EarthEngineError as error:
-                # It has ended meanwhile, or the next one may still be cancelled.
-                self.log.warning("%s could not be cancelled: %s", name, error)
-            return ()
-
-        def check() -> None:
-            if time.monotonic() > end:
-                raise TimeoutError
-
-        try:
-            Crew(names, cancel, concurrency=CANCELS_AT_ONCE).run(check)
-        except TimeoutError:
-            self.log.warning("No time is left to cancel all of %d operations", len(names))
+    def _cancel(self, names: Sequence[str], seconds: float) -> None:
+        cancel_all(self._cancelling_client(CANCEL_REQUEST_SECONDS), names, seconds=seconds)

@@ -16,6 +16,7 @@ import textwrap
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 import rasterio
@@ -477,6 +478,18 @@ class TestFailures:
         with pytest.raises(SomeFailed, match="1 of 10 images failed"):
             await run_either(make, make_context(), deferrable, **arguments)
         assert states(emulator) == {"SUCCEEDED": 9, "CANCELLED": 1}
+
+    def test_a_budget_of_the_dag_run_is_shared_with_its_other_tasks(self, make, make_context, emulator):
+        dag = SimpleNamespace(task_ids=["first", "second"])
+        make(end=day(3)).execute({**make_context(task_id="first"), "dag": dag})
+        used = sum(item["metadata"]["batchEecuUsageSeconds"] for item in emulator.operations)
+        with pytest.raises(AirflowFailException, match="The exports of this DAG run have used"):
+            make(max_run_eecu_seconds=used / 2).execute({**make_context(task_id="second"), "dag": dag})
+        assert len(emulator.operations) == 3
+        result = make(end=day(3), max_run_eecu_seconds=used * 10).execute(
+            {**make_context(task_id="second"), "dag": dag}
+        )
+        assert result["succeeded"] == 3
 
     def test_a_budget_of_compute_ends_it_for_good(self, make, make_context, emulator):
         with pytest.raises(AirflowFailException, match="EECU seconds of 1e-06"):
