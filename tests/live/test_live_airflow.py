@@ -150,6 +150,17 @@ def test_a_deferred_export_frees_its_slot_and_ends(airflow, server, operations):
     assert (server.root / "gs/live-bucket/export_deferred/export.tif").is_file()
 
 
+def test_every_image_of_an_interval_is_exported_once_by_one_deferred_task(airflow, server, operations):
+    airflow.unpause("every_image")
+    run_id = airflow.trigger("every_image")
+    airflow.wait("every_image", run_id)
+    result = airflow.xcom("every_image", run_id, "export")
+    assert (result["images"], result["succeeded"], result["failed"]) == (8, 8, 0)
+    assert len(operations("every_image")) == 8
+    files = sorted(path.name for path in (server.root / "gs/live-bucket/every_image").iterdir())
+    assert (len(files), files[0]) == (8, "2023_01_01.tif")
+
+
 def test_the_sensor_fails_with_the_servers_words_in_all_three_modes(airflow, server):
     server.inject("image:export", "fail code=INVALID_ARGUMENT Export too large: specified 9 pixels (max: 1).")
     airflow.unpause("sensors")

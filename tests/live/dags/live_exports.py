@@ -8,6 +8,7 @@ from airflow.sdk import DAG
 
 from airflow_ee.operators.export import (
     EarthEngineExportClassifierOperator,
+    EarthEngineExportCollectionOperator,
     EarthEngineExportImageOperator,
     EarthEngineExportMapOperator,
     EarthEngineExportTableOperator,
@@ -53,6 +54,21 @@ with DAG(dag_id="sensors", schedule=None, start_date=datetime(2024, 1, 1), defau
         EarthEngineOperationSensor(
             task_id=f"wait_{mode}", operation_name=started.output, poke_interval=1.0, timeout=120, **how
         )
+
+
+with DAG(dag_id="every_image", schedule=None, start_date=datetime(2024, 1, 1), default_args=AGAIN) as every_image:
+    EarthEngineExportCollectionOperator(
+        task_id="export",
+        collection="MODIS/061/MOD13Q1",
+        start="2023-01-01",
+        end="2023-05-01",
+        bands=["NDVI"],
+        grid=GRID,
+        destination_uri="gs://live-bucket/every_image/{index}",
+        max_concurrent_operations=3,
+        deferrable=True,
+        poll_interval=1.0,
+    )
 
 
 def call(name, **arguments):
