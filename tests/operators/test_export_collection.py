@@ -730,7 +730,7 @@ class TestAirflow:
             for name in inspect.signature(cls.__init__).parameters
         }
         fixed = {
-            "self", "kwargs", "deferrable", "poll_interval", "stuck_after_seconds", "max_eecu_seconds", "cancel_on_kill",
+            "self", "kwargs", "deferrable", "poll_interval", "stuck_after_seconds", "max_eecu_seconds", "max_run_eecu_seconds", "cancel_on_kill",
             "cancel_on_timeout", "max_pending_operations",
         }  # fmt: skip
         assert computed - fixed <= set(EarthEngineExportCollectionOperator.template_fields)
