@@ -314,7 +314,7 @@ class PixelJob:
 
     client: ClientReference
     output_uri: str
-    work: RasterWork | PatchWork | SeriesWork
+    work: JobWork
     storage_options: Mapping[str, Any] = field(default_factory=dict)
     """Of the output's fsspec filesystem, as JSON values; no secrets."""
 
@@ -359,7 +359,7 @@ class PixelJob:
             raise ValueError(f"version {value['version']!r}, this is version {VERSION}; write the job anew")
         client, options = ClientReference.from_json(value["client"]), value["storage_options"]
         target = locate(value["output_uri"], options)
-        work: RasterWork | PatchWork | SeriesWork
+        work: JobWork
         if value["kind"] == "raster":
             work = RasterWork.from_json(target, value["work"])
         elif value["kind"] == "patches":

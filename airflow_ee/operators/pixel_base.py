@@ -13,9 +13,8 @@ from airflow_ee.operators.base import EarthEngineBaseOperator
 
 if TYPE_CHECKING:
     from airflow_ee.core.client import EarthEngineClient
-    from airflow_ee.core.job import PatchWork, PixelJob, RasterWork
+    from airflow_ee.core.job import JobWork, PixelJob
     from airflow_ee.core.job_run import JobReport
-    from airflow_ee.core.series_work import SeriesWork
     from airflow_ee.operators.engines import Engine
 
 __all__ = ["EarthEnginePixelBaseOperator"]
@@ -62,9 +61,7 @@ class EarthEnginePixelBaseOperator(EarthEngineBaseOperator):
         finally:
             self._client_at_work = None
 
-    def make_job(
-        self, client: EarthEngineClient, output_uri: str, work: RasterWork | PatchWork | SeriesWork
-    ) -> PixelJob:
+    def make_job(self, client: EarthEngineClient, output_uri: str, work: JobWork) -> PixelJob:
         """
         The work as a job that other machines can run, unless the connection holds the credentials themselves.
 
@@ -79,9 +76,7 @@ class EarthEnginePixelBaseOperator(EarthEngineBaseOperator):
         options = storage_options(output_uri, reference.credentials)
         return PixelJob(client=reference, output_uri=output_uri, work=work, storage_options=options)
 
-    def run_job(
-        self, engine: Engine, client: EarthEngineClient, output_uri: str, work: RasterWork | PatchWork | SeriesWork
-    ) -> JobReport:
+    def run_job(self, engine: Engine, client: EarthEngineClient, output_uri: str, work: JobWork) -> JobReport:
         """
         Have an engine do the work.
 

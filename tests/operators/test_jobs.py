@@ -84,6 +84,7 @@ def test_a_series_by_an_engine_is_the_same_series(server, tmp_path, arguments):
     assert {name: told[name] for name in expected if name not in changing} == {
         name: expected[name] for name in expected if name not in changing
     }
+    assert told["requests"] - told["retries"] == expected["requests"] - expected["retries"]
     asked = server.calls.count("image:computePixels")
     again = series(tmp_path / "there", engine="processes:2", **arguments)
     if "cube_uri" in arguments or not arguments:
@@ -118,6 +119,7 @@ def test_an_engine_leaves_the_same_bytes_and_tells_the_same(server, tmp_path, ma
         "description_uri",
     }
     same = {name for name in expected if name in told and name not in changing and "uri" not in name}
+    assert told["requests"] - told["retries"] == expected["requests"] - expected["retries"]
     assert {name: told[name] for name in same} == {name: expected[name] for name in same}
 
 
