@@ -17,7 +17,8 @@ LOG_TAIL_LINES = 40
 _PAGE = 100
 _BUSY_DATABASE = '"reason":"Database error"'
 """How Airflow says that its SQLite was being written by another process: it undid what it had begun, and asking again is right."""
-_BUSY_SECONDS = 30
+_BUSY_SECONDS = 100
+"""Time for three answers: the stack's SQLite waits 30 s for a writer before it gives up, and that one may be waiting for this request."""
 _LOG_KEYS = frozenset(["timestamp", "level", "event", "error_detail", "logger", "filename", "lineno"])
 _TASK_KEYS = frozenset(["dag_id", "run_id", "task_id", "map_index", "try_number", "ti_id"])
 
