@@ -38,6 +38,7 @@ from airflow_ee.core.errors import (
 )
 from airflow_ee.core.operations import attempt_number, find_marked
 from airflow_ee.core.resources import Operation
+from airflow_ee.core.settings import Limits
 from airflow_ee.hooks import older_form
 from airflow_ee.hooks.connection import ConnectionOptions, boolean, host_url
 from airflow_ee.hooks.failures import fail_fast
@@ -195,6 +196,7 @@ class EarthEngineHook(GoogleBaseHook):
         request_timeout_seconds: float | None = None,
         request_retries: int | None = None,
         processes: int = 1,
+        limits: Limits | None = None,
     ) -> EarthEngineClient:
         """
         Return a client; the same one for the same arguments.
@@ -205,8 +207,9 @@ class EarthEngineHook(GoogleBaseHook):
         :param request_timeout_seconds: Longest wait for one answer; a connection is waited for no longer than that.
         :param request_retries: How often a request that failed for a passing reason is made again.
         :param processes: So many share the connection's quota; the client is for one of them.
+        :param limits: What one request may ask for; None: what the service allows.
         """
-        key = (project_id, high_volume, max_concurrency, request_timeout_seconds, request_retries, processes)
+        key = (project_id, high_volume, max_concurrency, request_timeout_seconds, request_retries, processes, limits)
         with self._clients_lock:
             if key not in self._clients:
                 settings = self.options.settings(
@@ -220,7 +223,7 @@ class EarthEngineHook(GoogleBaseHook):
                 credentials = self.get_credentials() if self._credentials_may_go else None
                 # Who waits for an answer for two seconds does not wait for a connection for twenty.
                 connect = min(settings.connect_timeout_seconds, settings.request_timeout_seconds)
-                settings = replace(settings, connect_timeout_seconds=connect)
+                settings = replace(settings, connect_timeout_seconds=connect, limits=limits or settings.limits)
                 self._clients[key] = EarthEngineClient(settings, credentials)
             return self._clients[key]
 

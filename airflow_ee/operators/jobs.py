@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from airflow_ee.hooks.failures import fail_fast
@@ -135,6 +136,15 @@ class _JobOperator(EarthEnginePixelBaseOperator):
             raise ValueError(f"job_uri: there is no file {file.url}")
         return PixelJob.parse(file.read_bytes(), locate=lambda uri, _: self._location(uri))
 
+    def job_client(self, job: PixelJob, *, processes: int = 1) -> AbstractContextManager[EarthEngineClient]:
+        """
+        A client with this deployment's connection and the job's limits, by which all who work at it cut it alike.
+
+        :param job: Of the work.
+        :param processes: So many share the connection's quota; this is one of them.
+        """
+        return self.pixel_client(processes=processes, limits=job.client.settings.limits)
+
     def _location(self, uri: str) -> Any:
         return location(uri, connection_for(uri, self.output_conn_id, self.gcp_conn_id))
 
@@ -174,7 +184,7 @@ class EarthEngineRunJobPartOperator(_JobOperator):
                 raise ValueError(f"part must be in 0..{parts - 1}, got {part}")
             job = self.read_job()
             at_once = integer("tasks_at_once", self.tasks_at_once) or parts
-            with self.pixel_client(processes=at_once) as client:
+            with self.job_client(job, processes=at_once) as client:
                 total = job.work.units(client)
                 own = range(part * total // parts, (part + 1) * total // parts)
                 missing = job.work.left(client, own)
@@ -199,7 +209,7 @@ class EarthEngineCommitJobOperator(_JobOperator):
         """Commit; tell where the output is."""
         with fail_fast():
             job = self.read_job()
-            with self.pixel_client() as client:
+            with self.job_client(job) as client:
                 summary = job.work.finish(client)
         if summary["simulated"]:
             self.log.warning("These are simulated pixels: an emulator's, not a satellite's")

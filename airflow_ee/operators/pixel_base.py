@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow_ee.core.client import EarthEngineClient
     from airflow_ee.core.job import JobWork, PixelJob
     from airflow_ee.core.job_run import JobReport
+    from airflow_ee.core.settings import Limits
     from airflow_ee.operators.engines import Engine
 
 __all__ = ["EarthEnginePixelBaseOperator"]
@@ -35,12 +36,15 @@ class EarthEnginePixelBaseOperator(EarthEngineBaseOperator):
         self._client_at_work: EarthEngineClient | None = None
 
     @contextmanager
-    def pixel_client(self, *, high_volume: bool | None = None, processes: int = 1) -> Iterator[EarthEngineClient]:
+    def pixel_client(
+        self, *, high_volume: bool | None = None, processes: int = 1, limits: Limits | None = None
+    ) -> Iterator[EarthEngineClient]:
         """
         A client for the time of the work, which :meth:`on_kill` stops.
 
         :param high_volume: whether pixels come from the high-volume host; None: as the connection says
         :param processes: So many share the connection's quota; this is one of them.
+        :param limits: What one request may ask for; None: what the service allows.
         """
         self._client_at_work = self.hook.get_client(
             project_id=self.project_id,
@@ -49,6 +53,7 @@ class EarthEnginePixelBaseOperator(EarthEngineBaseOperator):
             request_timeout_seconds=number("request_timeout_seconds", self.request_timeout_seconds),
             request_retries=integer("request_retries", self.request_retries),
             processes=processes,
+            limits=limits,
         )
         client = self._client_at_work
         try:

@@ -20,6 +20,7 @@ from airflow_ee.operators.pixels import (
 )
 from airflow_ee.operators.series import EarthEngineTimeSeriesOperator
 from tests.core.jobs import content, expression
+from tests.engines import made
 
 XCOMS = {}
 TI = SimpleNamespace(dag_id="dag", task_id="task", xcom_push=lambda key, value: XCOMS.update({key: value}))
@@ -151,6 +152,16 @@ def test_parts_of_a_job_in_any_order_make_what_one_task_makes(server, tmp_path, 
     assert len(server.calls) == before, "nothing is asked for twice"
     assert result["uri"] == told["output_uri"]
     assert content(tmp_path / "parts/made") == content(tmp_path / "one/made")
+
+
+def test_parts_are_cut_by_the_jobs_own_limits(server, tmp_path):
+    small = made.raster_job(server.url, tmp_path, "COG", tiles=8)
+    (tmp_path / "job.json").write_text(small.text)
+    with small.client.open() as client:
+        assert len(small.work.begin(client)) == 8
+    part = {"job_uri": str(tmp_path / "job.json"), "parts": 4}
+    assert [execute(EarthEngineRunJobPartOperator, part=number, **part)["tiles"] for number in range(4)] == [2] * 4
+    assert execute(EarthEngineCommitJobOperator, job_uri=part["job_uri"])["uri"] == small.output_uri
 
 
 @pytest.mark.parametrize("operator", [EarthEngineWriteJobOperator, EarthEngineWritePatchesJobOperator])
