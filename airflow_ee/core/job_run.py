@@ -46,7 +46,7 @@ class BatchReport:
     splits: int
     bytes_fetched: int
     refusals: int
-    """Answers that said 429."""
+    """Answers that said 429; where several pieces are done at once in a process, those that came since the one before had ended."""
     quota_wait_seconds: float
     seconds: float
 
@@ -144,12 +144,11 @@ def run_batch(batch: Batch) -> BatchReport:
     """
     job, client = _opened.get(batch.job, batch.processes)
     progress = Progress()
-    refusals = client.pixel_gate.refusals
     job.work.store(client, batch.units, progress)
     told = progress.summary()
     return BatchReport(
         units=len(batch.units),
-        refusals=client.pixel_gate.refusals - refusals,
+        refusals=client.pixel_gate.take_refusals(),
         **{
             name: told[name]
             for name in ("requests", "retries", "splits", "bytes_fetched", "quota_wait_seconds", "seconds")

@@ -76,8 +76,7 @@ class QuotaGate:
         self._restricted = False
         self.in_flight = 0
         """Requests under way."""
-        self.refusals = 0
-        """Answers that said 429 so far."""
+        self._refusals = 0
         self.waited_seconds = 0.0
         """Time that threads spent waiting here, all together."""
 
@@ -132,11 +131,23 @@ class QuotaGate:
             self._tell_of_restriction(restricted)
             self._climb(now)
 
+    def take_refusals(self) -> int:
+        """Answers that said 429 since this was asked last: whoever counts them, each counts once.
+
+        >>> gate = QuotaGate(max_concurrency=40, requests_per_second=100)
+        >>> gate.refused()
+        >>> gate.take_refusals(), gate.take_refusals()
+        (1, 0)
+        """
+        with self._changed:
+            taken, self._refusals = self._refusals, 0
+            return taken
+
     def refused(self) -> None:
         """Tell of a 429 to a request that is still under way: give way to what got through besides it."""
         with self._changed:
             now = self._clock()
-            self.refusals += 1
+            self._refusals += 1
             self._refused.append(now)
             _forget(self._refused, now)
             _forget(self._starts, now)

@@ -46,7 +46,7 @@ def test_refusals_that_come_together_cut_once():
     refused(gate, 30)
     assert gate.concurrency == 29
     assert gate.requests_per_second == 70
-    assert gate.refusals == 30
+    assert gate.take_refusals() == 30
     clock.now += 1.1 * WINDOW_SECONDS
     refused(gate, 1)
     assert gate.requests_per_second == pytest.approx(0.7 * 70)
