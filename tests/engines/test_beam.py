@@ -23,7 +23,7 @@ from airflow_ee.engines.threads import ThreadEngine
 from tests.core import jobs
 from tests.engines import made
 
-FORMS = ("COG", "ZARR", "TF_RECORD", made.PATCHES)
+FORMS = ("GEO_TIFF", "ZARR", "TF_RECORD", made.PATCHES)
 MODES = {"in_memory": 1, "multi_threading": 2, "multi_processing": 2}
 # The same local runner by a name that is not known as such: in this process, and nothing but metrics comes back.
 FAR_AWAY = BeamEngine(runner="apache_beam.runners.portability.fn_api_runner.FnApiRunner", processes=1, batch_units=10)

@@ -25,7 +25,7 @@ from tests.engines import made
 # Workers cannot import the tests.
 distributed.protocol.pickle.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-FORMS = ("COG", "ZARR", "TF_RECORD", made.PATCHES)
+FORMS = ("GEO_TIFF", "ZARR", "TF_RECORD", made.PATCHES)
 PROCESSES = DaskEngine(workers=2, threads_per_worker=1, batch_units=5)
 THREADS = DaskEngine(workers=1, threads_per_worker=4, processes=False, batch_units=5)
 

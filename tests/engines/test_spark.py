@@ -25,7 +25,7 @@ from tests.engines import made
 
 MASTER = "local[2,4]"
 QUIET = {"spark.ui.enabled": "false", "spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"}
-FORMS = ("ZARR", "COG", "TF_RECORD", made.PATCHES)
+FORMS = ("ZARR", "GEO_TIFF", "TF_RECORD", made.PATCHES)
 
 pytestmark = pytest.mark.slow
 
