@@ -6,6 +6,7 @@ import sys
 import time
 from typing import Any
 
+from benchmarks.engines import ENGINES
 from benchmarks.measure import ROOT
 from benchmarks.results import RESULTS, judged, machine, merged, summary
 from benchmarks.scale import scale
@@ -37,6 +38,10 @@ CASES: dict[str, tuple[str, ...]] = {
         "deferred.triggerer_cpu_share",
     ),
     "quota": ("quota.rate_over_limit", "quota.rate_over_hidden_limit"),
+    "engines": (
+        *(f"engines.{engine}_{what}" for engine in ENGINES for what in ("speedup_2", "speedup_4", "over_threads")),
+    ),
+    "engine_quota": ("engines.shared_quota_rate", "engines.shared_quota_refusals"),
 }
 """Modules, and the keys of what each finds."""
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.engines import ENGINES
 from benchmarks.measure import ROOT
 from benchmarks.scale import scale
 
@@ -39,6 +40,12 @@ GOALS: dict[str, tuple[str, float]] = {
     "deferred.triggerer_cpu_share": ("<=", 0.25),
     "quota.rate_over_limit": (">=", 0.9),
     "quota.rate_over_hidden_limit": (">=", 0.75),
+    # 0.8 of two workers, 0.7 of four.
+    **{f"engines.{engine}_speedup_2": (">=", 1.6) for engine in ENGINES},
+    **{f"engines.{engine}_speedup_4": (">=", 2.8) for engine in ENGINES},
+    **{f"engines.{engine}_over_threads": ("<=", 1.25) for engine in ENGINES},
+    "engines.shared_quota_rate": (">=", 0.85),
+    "engines.shared_quota_refusals": ("<=", 0.0),
 }
 PACKAGES = (
     "numpy",

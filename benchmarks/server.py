@@ -79,6 +79,8 @@ class Record:
     computed: int = 0
     """Requests that the emulator had to answer."""
     refused: int = 0
+    refused_open: int = 0
+    """Of these, for too many open requests."""
     most_open: int = 0
     first: float = 0.0
     """When the first request for pixels came; seconds of a clock that only differences can be taken of."""
@@ -90,7 +92,8 @@ class Record:
     """Bytes of them."""
     lowered_at: float = 0.0
     refused_before: int = 0
-    bodies: list[tuple[str, bytes]] = field(default_factory=list)
+    bodies: list[tuple[float, str, bytes]] = field(default_factory=list)
+    """When requests came, on the clock of :attr:`first`, their paths and bodies."""
 
     def as_json(self) -> dict:
         """All but the requests themselves."""
@@ -124,16 +127,21 @@ class Quota:
             too_many = 0 < conditions.max_open <= self._open
             if too_many or 0 < conditions.starts_per_second <= len(self._starts):
                 record.refused += 1
+                record.refused_open += too_many
                 return False
             self._open += 1
             record.most_open = max(record.most_open, self._open)
             self._starts.append(now)
             return True
 
-    def leave(self, size: int) -> None:
-        """A request is answered."""
+    def close(self) -> None:
+        """A request is open no more: its answer is there."""
         with self._lock:
             self._open -= 1
+
+    def answered(self, size: int) -> None:
+        """An answer has been sent."""
+        with self._lock:
             record, conditions = self.record, self.conditions
             record.answers += 1
             record.sent += size
@@ -249,16 +257,16 @@ def respond(connection: socket.socket, known: Known, quota: Quota, method: str, 
     if not quota.enter():
         send(connection, Answer(429, "application/json", REFUSAL))
         return
-    size = 0
     try:
         if quota.conditions.journal:
-            quota.record.bodies.append((path, body))
+            quota.record.bodies.append((begin, path, body))
         answer = known.answer(method, path, body)
-        size = len(answer.body)
         time.sleep(max(0.0, latency - (time.monotonic() - begin)))
-        send(connection, answer)
     finally:
-        quota.leave(size)
+        # Not after it was sent: who has the last byte may ask again before this thread goes on.
+        quota.close()
+    send(connection, answer)
+    quota.answered(len(answer.body))
 
 
 def bench(quota: Quota, path: str, body: bytes) -> Answer:
@@ -266,7 +274,10 @@ def bench(quota: Quota, path: str, body: bytes) -> Answer:
     if path == "/bench/conditions":
         quota.set(Conditions(**json.loads(body)))
     if path == "/bench/journal":
-        content = [{"path": each, "body": json.loads(text or b"{}")} for each, text in list(quota.record.bodies)]
+        content = [
+            {"seconds": when, "path": each, "body": json.loads(text or b"{}")}
+            for when, each, text in list(quota.record.bodies)
+        ]
     else:
         content = {**quota.record.as_json(), "cpu_seconds": time.process_time()}
     return Answer(200, "application/json", json.dumps(content).encode())

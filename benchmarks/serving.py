@@ -27,7 +27,7 @@ class Serving:
         return self._ask("/bench/record")
 
     def journal(self) -> list[dict[str, Any]]:
-        """The requests for pixels since: path and body."""
+        """The requests for pixels since: when they came, path and body."""
         return self._ask("/bench/journal")
 
     def _ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
