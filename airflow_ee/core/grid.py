@@ -44,7 +44,7 @@ class PixelGrid:
 
     >>> grid = PixelGrid(crs="EPSG:32633", transform=(10, 0, 5e5, 0, -10, 4e6), width=90, height=60)
     >>> grid.window(row=20, col=30, rows=10, cols=10).transform
-    (10, 0, 500300.0, 0, -10, 3999800.0)
+    (10.0, 0.0, 500300.0, 0.0, -10.0, 3999800.0)
     """
 
     crs: str
@@ -61,6 +61,8 @@ class PixelGrid:
             raise ValueError(f"grid: crs must be a code or WKT, got {self.crs!r}")
         if len(self.transform) != 6 or not all(math.isfinite(number) for number in self.transform):
             raise ValueError(f"grid: transform must be six finite numbers, got {self.transform}")
+        # Equal grids are written as equal texts, be it into a file beside the pixels or a job for another machine.
+        object.__setattr__(self, "transform", tuple(float(number) for number in self.transform))
         a, b, _, d, e, _ = self.transform
         if a * e - b * d == 0:
             raise ValueError(f"grid: transform {self.transform} has pixels without area")

@@ -75,7 +75,7 @@ def join_grids(grids: Sequence[PixelGrid]) -> PixelGrid:
     >>> two = PixelGrid(crs="EPSG:32633", transform=(10, 0, 500050, 0, -10, 4000020), width=1, height=1)
     >>> joined = join_grids([one, two])
     >>> joined.transform[2], joined.transform[5], joined.width, joined.height
-    (500000, 4000020, 6, 5)
+    (500000.0, 4000020.0, 6, 5)
     """
     first = grids[0]
     if all(grid == first for grid in grids):

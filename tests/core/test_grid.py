@@ -60,6 +60,12 @@ def test_a_snapped_grid_lies_on_whole_pixels_and_just_covers_the_region(west, so
     assert top - a - slack <= max_y <= top + slack
 
 
+def test_equal_grids_are_written_as_equal_texts():
+    whole = PixelGrid(crs="EPSG:32633", transform=(10, 0, 500_000, 0, -10, 4_000_000), width=1, height=1)
+    same = PixelGrid(crs="EPSG:32633", transform=(10.0, 0.0, 5e5, 0.0, -10.0, 4e6), width=1, height=1)
+    assert (whole, repr(whole)) == (same, repr(same))
+
+
 def test_a_degree_pixel_is_that_of_the_services_exports():
     grid = snap_scale(BOX, scale=30, crs="EPSG:4326")
     assert grid.transform[0] == pytest.approx(0.00026949458523585647, abs=0)
