@@ -48,7 +48,7 @@ class AirflowCluster(AirflowStack):
             *arguments, **{"parallelism": workers * worker_concurrency, "start_timeout_seconds": 300, **options}
         )
         self.workers = tuple(f"worker-{number}" for number in range(1, workers + 1))
-        self._worker_concurrency = worker_concurrency
+        self.worker_concurrency = worker_concurrency
         self._postgres_port, self._redis_port = free_port(), free_port()
         self._postgres_folder: Path | None = None
 
@@ -71,7 +71,7 @@ class AirflowCluster(AirflowStack):
             "DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{self._account}",
             "CELERY__BROKER_URL": f"redis://{HOST}:{self._redis_port}/0",
             "CELERY__RESULT_BACKEND": f"db+postgresql+psycopg2://{self._account}",
-            "CELERY__WORKER_CONCURRENCY": str(self._worker_concurrency),
+            "CELERY__WORKER_CONCURRENCY": str(self.worker_concurrency),
         }
 
     @property
@@ -86,7 +86,7 @@ class AirflowCluster(AirflowStack):
             "worker",
             "--skip-serve-logs",
             "--concurrency",
-            str(self._worker_concurrency),
+            str(self.worker_concurrency),
         )
         names = {name: (*worker, "--celery-hostname", f"{name}@%h", *self._pid(name)) for name in self.workers}
         return {**super()._commands(), **names}
