@@ -7,7 +7,7 @@ FROM python:3.12.11-slim-bookworm
 RUN --mount=type=bind,source=requirements.lock,target=/tmp/requirements.lock \
     python -m pip install --no-cache-dir uv==0.13.9 \
     && uv pip install --system --no-cache --constraint /tmp/requirements.lock \
-       numpy pyproj rasterio shapely starlette uvicorn \
+       numpy pyproj rasterio requests shapely starlette uvicorn \
     && python -m pip uninstall --yes uv
 
 WORKDIR /app
