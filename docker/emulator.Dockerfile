@@ -1,6 +1,7 @@
 # The Earth Engine emulator, without Airflow. Build from the repository's root:
 #   docker build -f docker/emulator.Dockerfile -t earth-engine-emulator .
-FROM python:3.12.11-slim-bookworm
+ARG PYTHON_IMAGE=python:3.12.11-slim-bookworm
+FROM ${PYTHON_IMAGE}
 
 # The distribution depends on Airflow, which the emulator does not import: its own few packages are named instead, at the
 # versions and hashes of the lock, and the source is copied. uv checks hashes of constraints, which pip cannot.
