@@ -31,7 +31,7 @@ OLDER_TESTS := tests/test_provider_info.py tests/test_architecture.py tests/dags
   tests/triggers tests/sensors tests/operators/test_base.py tests/operators/test_export.py tests/operators/test_export_in_airflow.py \
   tests/live
 
-.PHONY: help setup lock lock-airflow lock-workers java demo up test test-fast test-slow test-airflow test-cluster bench lint types check clean
+.PHONY: help setup lock lock-airflow lock-workers java demo up test test-fast test-slow test-airflow test-cluster test-docker bench lint types check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -111,14 +111,22 @@ test-cluster: $(STAMP)  ## Airflow with Postgres, Redis and two workers of Celer
 	tools/install_services.sh
 	$(BIN)/python -m pytest tests/cluster
 
+# Where the base images of the images come from: `pull` takes those that docker/ names, `debootstrap` makes stand-ins of them
+# from Debian's packages, where no image registry can be reached.
+BASE_IMAGES := pull
+
+test-docker: $(STAMP)  ## the images and the compose stack in Docker; starts an engine, as root, where none runs; BASE_IMAGES=debootstrap without a registry
+	tools/install_docker.sh $(BASE_IMAGES)
+	AIRFLOW_EE_BASE_IMAGES=$(BASE_IMAGES) $(BIN)/python -m pytest --capture=no -o faulthandler_timeout=3600 tests/docker
+
 bench: $(STAMP)  ## what things cost beside numpy, peers and the floor: build/bench/results.json; BENCH_SCALE=small for a quick look
 	@$(BIN)/python -m benchmarks
 
 lint: $(STAMP)  ## ruff, hadolint, the compose schema
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/hadolint docker/*.Dockerfile
-	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+	$(BIN)/hadolint docker/*.Dockerfile tests/docker/*.Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml tests/docker/compose.*.yaml
 
 types: $(STAMP)  ## mypy --strict
 	$(BIN)/mypy

@@ -51,7 +51,7 @@ class AirflowApi:
     def token(self) -> str:
         """The bearer token, asked for once."""
         if self._token is None:
-            self._token = str(self._send("GET", f"{self.url}/auth/token", {})["access_token"])
+            self._token = self._new_token()
         return self._token
 
     def get(self, path: str, **query: Any) -> Any:
@@ -200,6 +200,10 @@ class AirflowApi:
             if error.status != requests.codes.not_found:
                 raise
             self.post("pools", {"name": name, "slots": slots})
+
+    def _new_token(self) -> str:
+        """Ask for a token, which everyone gets here."""
+        return str(self._send("GET", f"{self.url}/auth/token", {})["access_token"])
 
     def _story(self, dag_id: str, run_id: str, what: str) -> str:
         """What to tell about a run that did not succeed: states, and the logs of those tasks that failed."""
