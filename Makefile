@@ -117,7 +117,7 @@ BASE_IMAGES := pull
 
 test-docker: $(STAMP)  ## the images and the compose stack in Docker; starts an engine, as root, where none runs; BASE_IMAGES=debootstrap without a registry
 	tools/install_docker.sh $(BASE_IMAGES)
-	AIRFLOW_EE_BASE_IMAGES=$(BASE_IMAGES) $(BIN)/python -m pytest --capture=no -o faulthandler_timeout=3600 tests/docker
+	AIRFLOW_EE_BASE_IMAGES=$(BASE_IMAGES) $(BIN)/python -m pytest --capture=no --exitfirst -o faulthandler_timeout=3600 tests/docker
 
 bench: $(STAMP)  ## what things cost beside numpy, peers and the floor: build/bench/results.json; BENCH_SCALE=small for a quick look
 	@$(BIN)/python -m benchmarks

@@ -76,7 +76,9 @@ class ComposeStack(AirflowApi):
             self._step("Building the images", partial(self.compose, "build", "airflow-init", "emulator"))
             self._step("Bringing the services up", partial(self.compose, "up", "--detach", "--no-build"))
             self._step("Waiting until all of them are healthy", self._wait_for_health)
-        except BaseException:
+        except BaseException as error:
+            if self._base_images == "pull":
+                error.add_note("Where no image registry can be reached: make test-docker BASE_IMAGES=debootstrap")
             self.stop()
             raise
         return self

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tools.stack import GUARD
@@ -42,7 +43,7 @@ class DockerError(RuntimeError):
 class DockerEngine:
     """An engine that answers, and how to reach it."""
 
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     """Variables for ``docker`` and Compose."""
     isolated: bool
     """Whether its networks have no way out, so that builds need the host's."""
@@ -50,11 +51,19 @@ class DockerEngine:
     def run(self, *command: str, variables: Mapping[str, str] | None = None, timeout_seconds: float = 1800) -> bytes:
         """Run a command with this engine's environment, and answer what it printed on its standard output."""
         environment = {**self.environment, **(variables or {})}
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=timeout_seconds, check=False)
-        if done.returncode:
-            said = "\n".join((done.stdout + done.stderr).decode(errors="replace").splitlines()[-3 * LOG_TAIL_LINES :])
-            raise DockerError(f"{' '.join(command)} ended with status {done.returncode}:\n{said}")
-        return done.stdout
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        ) as process:
+            try:
+                output, errors = process.communicate(timeout=timeout_seconds)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGTERM)  # with all that it has started
+                process.communicate()  # what tidies up must not meet closed pipes
+                raise
+        if process.returncode:
+            said = "\n".join((output + errors).decode(errors="replace").splitlines()[-3 * LOG_TAIL_LINES :])
+            raise DockerError(f"{' '.join(command)} ended with status {process.returncode}:\n{said}")
+        return output
 
     @property
     def compose(self) -> tuple[str, ...]:

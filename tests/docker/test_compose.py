@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import signal
 
 import pytest
 
@@ -20,6 +21,14 @@ OUTPUT = "/opt/airflow/output/compose"
 DATES = {"start": "2023-01-01", "end": "2023-04-01"}
 COMPOSITES = ["2023-01-01", "2023-01-17", "2023-02-02", "2023-02-18", "2023-03-06", "2023-03-22"]
 BESIDE_THE_EMULATOR = {"api-server", "worker", "triggerer"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def told_to_end():
+    """SIGTERM takes the stack and the engine down as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.exit("told to end"))
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture(scope="module")
