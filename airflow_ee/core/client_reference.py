@@ -45,6 +45,20 @@ class CredentialReference:
         if self.kind in {"anonymous", "connection"} and self.impersonation_chain:
             raise ValueError(f"credentials of kind {self.kind} impersonate nobody here")
 
+    def check_outside_airflow(self) -> None:
+        """Refuse what only tasks of Airflow find; looks for nothing.
+
+        Raises
+        ------
+        ValueError
+            When the credentials are in a connection.
+        """
+        if self.kind == "connection":
+            raise ValueError(
+                "this job's credentials are in an Airflow connection, and never written into a job: run it by Airflow's own tasks, or let "
+                "workers have application default credentials, a key file that they can read, or an account to impersonate"
+            )
+
     def load(self) -> Credentials | None:
         """The credentials; None for anonymous ones.
 
@@ -55,11 +69,7 @@ class CredentialReference:
         ValueError
             When only tasks of Airflow find them.
         """
-        if self.kind == "connection":
-            raise ValueError(
-                "this job's credentials are in an Airflow connection, and never written into a job: run it by Airflow's own tasks, or let "
-                "workers have application default credentials, a key file that they can read, or an account to impersonate"
-            )
+        self.check_outside_airflow()
         if self.kind == "anonymous":
             return None
         import google.auth

@@ -16,7 +16,7 @@ from airflow_ee.core.errors import OtherTypes
 from airflow_ee.core.job import PixelJob
 from airflow_ee.core.progress import Progress
 
-__all__ = ["Batch", "BatchReport", "Distribute", "JobReport", "cut", "run_batch", "run_job"]
+__all__ = ["Batch", "BatchReport", "Distribute", "JobReport", "cut", "missing_batches", "run_batch", "run_job"]
 
 BATCHES_PER_WORKER = 4
 """Pieces that each worker gets, about: few, because each has a slow end; several, because workers are not equally fast."""
@@ -130,6 +130,26 @@ def run_job(
                 continue
             summary = job.work.finish(asking)
             return JobReport(summary=summary, units=total, resumed=total - len(units), batches=reports)
+
+
+def missing_batches(
+    job: PixelJob,
+    *,
+    workers: int,
+    processes: int,
+    batch_units: int | None = None,
+    client: EarthEngineClient | None = None,
+) -> list[Batch]:
+    """What is missing of a job, in pieces, for an engine that nobody waits for; its place is ready when this returns.
+
+    Parameters
+    ----------
+    workers, processes, batch_units, client
+        As of :func:`run_job`.
+    """
+    with contextlib.ExitStack() as opened:
+        job, units = _begin(client or opened.enter_context(job.client.open()), job)
+        return [Batch(job.text, piece, processes) for piece in cut(units, workers, batch_units)]
 
 
 def run_batch(batch: Batch) -> BatchReport:

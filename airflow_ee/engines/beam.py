@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_ee.engines.command import main
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_ee.core.job import PixelJob
     from airflow_ee.core.job_run import Batch, BatchReport, JobReport
 
-__all__ = ["BeamEngine", "command"]
+__all__ = ["BeamEngine", "BeamSubmission", "command"]
 
 LOCAL = ("directrunner", "fnapirunner")
 MODES = ("in_memory", "multi_threading", "multi_processing")
@@ -120,6 +120,64 @@ class BeamEngine:
         pieces = Pieces(job=batches[0].job, processes=batches[0].processes, units=units)
         return [counted(run_pipeline(self.runner, self.flags, pieces))]
 
+    def submit(self, job: PixelJob, *, client: EarthEngineClient | None = None) -> BeamSubmission:
+        """Give a job to a runner elsewhere and do not wait, for those who watch the pipeline by themselves.
+
+        The output is put together by none but a commit of the job after the pipeline has ended; what workers could not do is missing then.
+
+        Raises
+        ------
+        ValueError
+            When the runner is the local one, which ends with this process, or Beam does not know an option.
+        EngineFailed
+            When Beam or the runner refuses the pipeline.
+        MissingExtra
+            When Beam is not installed.
+        """
+        from airflow_ee.core.job_run import missing_batches
+
+        if self._is_local:
+            raise ValueError(f"{self.runner} ends with the process that starts it: nothing can be submitted to it")
+        require("apache_beam", "beam")
+        from airflow_ee.engines.beam_pipeline import Pieces, start_pipeline
+
+        workers, processes = self._shares
+        batches = missing_batches(
+            job, workers=workers, processes=processes, batch_units=self.batch_units, client=client
+        )
+        units = dict(enumerate(batch.units for batch in batches))
+        submission = BeamSubmission(output_uri=job.output_uri, units=sum(map(len, units.values())))
+        if not units:
+            return submission
+        pieces = Pieces(job=batches[0].job, processes=processes, units=units)
+        started = start_pipeline(self.runner, self.flags, pieces)
+        return replace(submission, job_id=str(started.job_id()) if hasattr(started, "job_id") else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeamSubmission:
+    """A pipeline that a runner elsewhere has been given."""
+
+    output_uri: str
+    units: int
+    """How many were missing; with none, nothing was submitted."""
+    job_id: str | None = None
+    """The runner's, where it gives one."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitting:
+    """An engine whose runs are submissions."""
+
+    engine: BeamEngine
+
+    def run(self, job: PixelJob) -> BeamSubmission:
+        return self.engine.submit(job)
+
 
 def command(arguments: Sequence[str] | None = None) -> int:
     """Run a job as the command line says, which may have any of Beam's options; gives the exit status."""
@@ -162,14 +220,15 @@ def _known(flags: Sequence[str]) -> argparse.Namespace:
     return known
 
 
-def _options(arguments: argparse.Namespace) -> BeamEngine:
-    return BeamEngine(
+def _options(arguments: argparse.Namespace) -> BeamEngine | _Submitting:
+    engine = BeamEngine(
         runner=arguments.runner,
         pipeline_options=arguments.through,
         workers=arguments.workers,
         processes=arguments.processes,
         batch_units=arguments.batch_units,
     )
+    return _Submitting(engine) if arguments.submit_only else engine
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
@@ -179,6 +238,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     # Airflow's operator writes options with underscores.
     parser.add_argument("--batch-units", "--batch_units", type=int, help="tiles or shards of a piece")
+    parser.add_argument(
+        "--submit-only", "--submit_only", action="store_true", help="do not wait for the runner; commit when it is done"
+    )
     parser.add_argument("--workers", type=int, help="pieces at the same time, when Beam's options do not tell")
     parser.add_argument("--processes", type=int, help="how many share the quota, when Beam's options do not tell")
 

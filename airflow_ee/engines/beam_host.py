@@ -98,7 +98,7 @@ def host() -> None:
     threading.excepthook = _end
     try:
         run_pipeline(RUNNER, task.flags, task.pieces)
-    except EngineFailed as failure:
+    except (EngineFailed, ValueError) as failure:
         leave(folder / f"{FAILED}all", failure)
     # Not by way of Beam's threads, which may wait for one another.
     logging.shutdown()

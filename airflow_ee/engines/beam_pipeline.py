@@ -15,7 +15,7 @@ from airflow_ee.core import errors
 from airflow_ee.core.errors import EarthEngineError, EngineFailed
 from airflow_ee.core.job_run import Batch, BatchReport, run_batch
 
-__all__ = ["DONE", "FAILED", "NAMESPACE", "Pieces", "counted", "leave", "run_pipeline"]
+__all__ = ["DONE", "FAILED", "NAMESPACE", "Pieces", "counted", "leave", "run_pipeline", "start_pipeline"]
 
 NAMESPACE = "airflow_ee"
 """Of the metrics."""
@@ -34,6 +34,8 @@ FAILURES = "failures"
 """A metric too, a set of texts: type, message and details of what workers raised."""
 DONE, FAILED = "done-", "failed-"
 """What files of a folder begin with; the piece's number follows."""
+WITH_A_JOB_SERVER = ("flinkrunner", "sparkrunner", "portablerunner", "prismrunner")
+"""Their servers have options besides Beam's, which they tell when the pipeline starts."""
 log = logging.getLogger(__name__)
 
 
@@ -54,14 +56,39 @@ def run_pipeline(runner: str, flags: Sequence[str], pieces: Pieces) -> Any:
 
     Raises
     ------
+    ValueError
+        When Beam does not know an option; nothing has started then.
     EngineFailed
         When Beam raises anything, or ends otherwise than done; the message is Beam's.
+    """
+    result = start_pipeline(runner, flags, pieces)
+    try:
+        state = result.wait_until_finish() or result.state
+    except Exception as problem:
+        raise EngineFailed(f"Beam: {type(problem).__name__}: {problem}") from problem
+    if state != "DONE":
+        raise EngineFailed(f"Beam: the pipeline ended as {state}.")
+    return result
+
+
+def start_pipeline(runner: str, flags: Sequence[str], pieces: Pieces) -> Any:
+    """Give some pieces to Beam, and do not wait; gives Beam's result, of which more may come.
+
+    Raises
+    ------
+    ValueError
+        When Beam does not know an option; nothing has started then.
+    EngineFailed
+        When Beam raises anything else; the message is Beam's.
     """
     import apache_beam
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    options = PipelineOptions(list(flags))
+    if runner.rpartition(".")[2].lower() not in WITH_A_JOB_SERVER:
+        _refuse_unknown(options)
     try:
-        pipeline = apache_beam.Pipeline(runner=runner, options=PipelineOptions(list(flags)))
+        pipeline = apache_beam.Pipeline(runner=runner, options=options)
         (
             pipeline
             | "Pieces" >> apache_beam.Create(list(pieces.units.items()))
@@ -69,13 +96,9 @@ def run_pipeline(runner: str, flags: Sequence[str], pieces: Pieces) -> Any:
             | "Spread" >> apache_beam.Reshuffle()
             | "Fetch" >> apache_beam.Map(_do, job=pieces.job, processes=pieces.processes, folder=pieces.folder)
         )
-        result = pipeline.run()
-        state = result.wait_until_finish() or result.state
+        return pipeline.run()
     except Exception as problem:
         raise EngineFailed(f"Beam: {type(problem).__name__}: {problem}") from problem
-    if state != "DONE":
-        raise EngineFailed(f"Beam: the pipeline ended as {state}.")
-    return result
 
 
 def counted(result: Any) -> BatchReport:
@@ -102,6 +125,17 @@ def leave(path: Path, value: BatchReport | EarthEngineError | ValueError | OSErr
     half = path.with_name(f"half-{path.name}-{os.getpid()}")
     half.write_bytes(pickle.dumps(value))
     half.replace(path)
+
+
+def _refuse_unknown(options: Any) -> None:
+    """Beam itself goes on without what it does not know, be it a limit on workers that is misspelt."""
+    try:
+        known = options.get_all_options()
+    except SystemExit:
+        raise ValueError("pipeline_options: Beam refuses a value among them, see above") from None
+    unknown = sorted(set(options.get_all_options(retain_unknown_options=True)) - set(known))
+    if unknown:
+        raise ValueError(f"pipeline_options: Beam has no option {', '.join(unknown)}")
 
 
 def _told(metrics: Sequence[Any]) -> dict[str, Any]:

@@ -15,15 +15,22 @@ from airflow_ee.engines.options import MissingExtra
 
 if TYPE_CHECKING:
     from airflow_ee.core.job import PixelJob
-    from airflow_ee.core.job_run import JobReport
 
-__all__ = ["Engine", "describe", "main", "read_job"]
+__all__ = ["Engine", "Report", "describe", "main", "read_job"]
+
+
+class Report(Protocol):
+    """What became of a job."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        ...
 
 
 class Engine(Protocol):
     """Something that runs jobs."""
 
-    def run(self, job: PixelJob) -> JobReport:
+    def run(self, job: PixelJob) -> Report:
         """Run a job."""
         ...
 
@@ -61,6 +68,8 @@ def main(
     try:
         engine = make_engine(parsed)
         job = read_job(parsed.job)
+        # Before an engine starts a cluster for what it could not do there.
+        job.client.credentials.check_outside_airflow()
         told = describe(job) if parsed.dry_run else engine.run(job).to_json()
     except (EarthEngineError, MissingExtra, ValueError, OSError) as problem:
         print(f"{type(problem).__name__}: {problem}", file=sys.stderr)

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from airflow_ee.engines.command import main
-from airflow_ee.engines.options import at_least_one, require
+from airflow_ee.engines.options import MissingExtra, at_least_one, require
 from airflow_ee.engines.spark_tasks import distribute, failures_of_spark, spark_errors, words
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from airflow_ee.core.job import PixelJob
     from airflow_ee.core.job_run import JobReport
 
-__all__ = ["SparkEngine", "run_command"]
+__all__ = ["SparkEngine", "run_command", "run_submitted"]
 
 MOST_FAILURES = 4
 """Times that a piece may lose its worker: as on clusters, where ``local[*]`` alone would have it once."""
@@ -102,7 +103,7 @@ class SparkEngine:
 
     @contextlib.contextmanager
     def _context(self) -> Iterator[SparkContext]:
-        pyspark = require("pyspark", "spark")
+        pyspark = _pyspark()
         # A session belongs to a thread, its context to the process: asking for the session would miss another thread's.
         active: SparkContext | None = pyspark.SparkContext._active_spark_context
         if active is not None:
@@ -129,9 +130,39 @@ class SparkEngine:
         return {**usual, **self.configuration}
 
 
-def run_command(arguments: Sequence[str] | None = None, *, prog: str = "python -m airflow_ee.engines.spark") -> int:
+def run_command(arguments: Sequence[str] | None = None) -> int:
     """Run a job as the command line says; gives the exit status."""
-    return main(_options, prog=prog, add_options=_add_options, arguments=arguments)
+    return main(_options, prog="python -m airflow_ee.engines.spark", add_options=_add_options, arguments=arguments)
+
+
+def run_submitted(arguments: Sequence[str] | None = None) -> int:
+    """The same as what ``spark-submit`` starts: in the session that the submission configures."""
+    return main(
+        lambda parsed: _Submitted(_options(parsed)),
+        prog="spark_job.py",
+        add_options=_add_options,
+        arguments=arguments,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    """An engine whose session has the master and the properties of a submission."""
+
+    engine: SparkEngine
+
+    def run(self, job: PixelJob) -> JobReport:
+        # Not before: what is wrong with options or job file is told without a cluster.
+        with _pyspark().SparkContext():
+            return self.engine.run(job)
+
+
+def _pyspark() -> ModuleType:
+    module = require("pyspark", "spark")
+    if not hasattr(module, "SparkContext"):
+        # What Airflow's provider of Spark brings: a client by the same name, for sessions of Spark Connect.
+        raise MissingExtra("this engine needs pyspark, and only pyspark-client is installed: install airflow-ee[spark]")
+    return module
 
 
 @contextlib.contextmanager

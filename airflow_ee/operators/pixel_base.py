@@ -93,8 +93,7 @@ class EarthEnginePixelBaseOperator(EarthEngineBaseOperator):
         :param work: What is to be done.
         """
         job = self.make_job(client, output_uri, work)
-        if job.client.credentials.kind == "connection":
-            job.client.credentials.load()
+        job.client.credentials.check_outside_airflow()
         return engine.run(job, client=client)
 
     def count(self, summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from pathlib import Path
+from functools import partial
 
 import psutil
 import pytest
@@ -125,8 +125,7 @@ os._exit(70)
 
 
 def command(*arguments):
-    program = Path(launchers.__file__).with_name("beam_job.py")
-    return [sys.executable, str(program), "--runner=DirectRunner", "--labels=airflow-version=v3-3-2", *arguments]
+    return [sys.executable, launchers.BEAM_JOB, "--runner=DirectRunner", "--labels=airflow-version=v3-3-2", *arguments]
 
 
 def test_a_launcher_runs_a_job_file_with_what_airflow_adds(server, tmp_path, expected):
@@ -244,6 +243,51 @@ def test_options_reach_beam_as_they_are():
     engine = BeamEngine(runner="DataflowRunner", pipeline_options=options, processes=1)
     assert engine.flags == ("--project=p", "--experiments=a", "--experiments=b", '--labels={"x": 1}', "--no_auth")
     assert BeamEngine(pipeline_options=["--a", "b"]).flags == ("--a", "b")
+
+
+@pytest.mark.parametrize("engine", [BeamEngine, partial(replace, FAR_AWAY)], ids=["local", "far away"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_num_wokers": 3, "jbo_name": "x"}, "Beam has no option jbo_name, max_num_wokers"),
+        ({"number_of_worker_harness_threads": "many"}, "Beam refuses a value among them"),
+    ],
+)
+def test_an_option_that_beam_does_not_know_is_refused_and_nothing_asked_for(server, tmp_path, engine, options, message):
+    before = server.calls.count(jobs.METHOD)
+    with pytest.raises(ValueError, match=message):
+        engine(pipeline_options=options).run(made.raster_job(server.url, tmp_path, "COG"))
+    assert server.calls.count(jobs.METHOD) == before
+
+
+def test_options_of_a_job_server_are_left_to_it(server, tmp_path):
+    # Nobody listens there, which is found out later than what Beam does not know.
+    options = {"job_endpoint": "127.0.0.1:1", "job_server_timeout": 1, "of_the_server": 1}
+    engine = BeamEngine(runner="PortableRunner", processes=1, pipeline_options=options)
+    with pytest.raises(EngineFailed, match=r"Beam: "):
+        engine.submit(made.raster_job(server.url, tmp_path, "COG"))
+
+
+def test_what_is_submitted_only_waits_for_a_commit(server, tmp_path, expected):
+    job = made.raster_job(server.url, tmp_path, "COG")
+    assert FAR_AWAY.submit(job).to_json() == {"output_uri": job.output_uri, "units": 40, "job_id": None}
+    assert not (tmp_path / "out").exists()
+    assert FAR_AWAY.submit(job).units == 0
+    with job.client.open() as client:
+        job.work.finish(client)
+    assert jobs.content(tmp_path) == expected("COG")
+
+
+def test_nothing_is_submitted_to_a_runner_that_ends_with_the_launcher(server, tmp_path):
+    file = tmp_path / "job.json"
+    file.write_text(made.raster_job(server.url, tmp_path / "made", "COG").text)
+    done = subprocess.run(
+        command(f"--job={file}", "--submit_only"), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith(
+        "ValueError: DirectRunner ends with the process that starts it: nothing can be submitted to it\n"
+    )
 
 
 @pytest.mark.parametrize("runner", ["DirectRunner", "DataflowRunner"])

@@ -10,14 +10,16 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import psutil
 import pytest
 
+from airflow_ee.core.client_reference import CredentialReference
 from airflow_ee.core.errors import EngineFailed, InvalidArgument
 from airflow_ee.emulator import Emulator
 from airflow_ee.engines import spark
-from airflow_ee.engines.launchers import spark_job
+from airflow_ee.engines.launchers import SPARK_JOB
 from airflow_ee.engines.options import MissingExtra
 from airflow_ee.engines.spark import SparkEngine
 from tests.core import jobs
@@ -51,6 +53,11 @@ class TestWithoutASession:
     def test_without_pyspark_the_extra_is_named(self, server, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "pyspark", None)
         with pytest.raises(MissingExtra, match=r"needs pyspark: install airflow-ee\[spark\]"):
+            SparkEngine().run(made.job(server.url, tmp_path, "COG"))
+
+    def test_a_client_of_spark_is_not_taken_for_spark(self, server, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "pyspark", ModuleType("pyspark"))
+        with pytest.raises(MissingExtra, match=r"only pyspark-client is installed: install airflow-ee\[spark\]"):
             SparkEngine().run(made.job(server.url, tmp_path, "COG"))
 
     @pytest.mark.parametrize("variable", ["JAVA_HOME", "PATH"])
@@ -323,11 +330,32 @@ class TestCommand:
         file.write_text(made.patch_job(server.url, tmp_path / "made").text)
         submit = Path(sys.executable).parent / "spark-submit"
         report = tmp_path / "report.json"
-        process = start(submit, "--master", MASTER, spark_job.__file__, "--job", str(file), "--report", str(report))
+        process = start(submit, "--master", MASTER, SPARK_JOB, "--job", str(file), "--report", str(report))
         _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
         assert json.loads(report.read_text())["tiles"] == 20
         assert jobs.content(tmp_path / "made") == expected(made.PATCHES)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (("--job", "no-such-file.json"), "FileNotFoundError: "),
+            (("--job", "held.json"), "ValueError: this job's credentials are in an Airflow connection"),
+            (("--job", "held.json", "--batch-units", "0"), "ValueError: batch_units must be a whole number"),
+            (("--job", "held.json", "--no-such-option"), "unrecognized arguments: --no-such-option"),
+        ],
+    )
+    def test_what_is_wrong_is_told_before_a_session_starts(self, start, server, tmp_path, arguments, message):
+        job = made.raster_job(server.url, tmp_path / "made", "COG")
+        held = replace(job, client=replace(job.client, credentials=CredentialReference(kind="connection")))
+        (tmp_path / "held.json").write_text(held.text)
+        arguments = (arguments[0], str(tmp_path / arguments[1]), *arguments[2:])
+        process = start(Path(sys.executable).parent / "spark-submit", "--master", MASTER, SPARK_JOB, *arguments)
+        # Spark puts what the program says on its own output.
+        said = "".join(process.communicate(timeout=120))
+        assert process.returncode != 0
+        assert message in said
+        assert "Running Spark version" not in said
 
     def test_an_executor_that_is_lost_takes_its_partitions_with_it_and_they_run_again(self, start, tmp_path, expected):
         with Emulator(root=tmp_path / "root", requests_per_second=None, latency_seconds=0.1) as own:
