@@ -39,6 +39,7 @@ class EarthEngineWriteJobOperator(EarthEngineRasterBaseOperator):
 
     :param job_uri: Job file to write: a local path or an object store's URL that the engine reads.
     :param parts: Balanced parts that the job is cut into, each for one mapped task; 1,024 is the most that Airflow maps by default.
+    :param outside_airflow: The job goes to workers that are no tasks of Airflow: a connection that holds its key itself is refused here.
     :param asset_id: Stored image, or:
     :param expression: computed one.
     :param expression_kwargs: For a callable.
@@ -64,6 +65,7 @@ class EarthEngineWriteJobOperator(EarthEngineRasterBaseOperator):
         *,
         job_uri: str,
         parts: int | str = 1,
+        outside_airflow: bool = False,
         asset_id: str | None = None,
         expression: Any = None,
         expression_kwargs: Mapping[str, Any] | None = None,
@@ -72,6 +74,7 @@ class EarthEngineWriteJobOperator(EarthEngineRasterBaseOperator):
         super().__init__(**kwargs)
         self.job_uri = job_uri
         self.parts = parts
+        self.outside_airflow = outside_airflow
         self.asset_id = asset_id
         self.expression = expression
         self.expression_kwargs = expression_kwargs
@@ -97,14 +100,16 @@ class EarthEngineWritePatchesJobOperator(EarthEnginePatchesOperator):
 
     :param job_uri: Job file to write: a local path or an object store's URL that the engine reads.
     :param parts: Balanced parts that the job is cut into, each for one mapped task.
+    :param outside_airflow: The job goes to workers that are no tasks of Airflow: a connection that holds its key itself is refused here.
     """
 
     template_fields: Sequence[str] = ("job_uri", "parts", *EarthEnginePatchesOperator.template_fields)
 
-    def __init__(self, *, job_uri: str, parts: int | str = 1, **kwargs: Any) -> None:
+    def __init__(self, *, job_uri: str, parts: int | str = 1, outside_airflow: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.job_uri = job_uri
         self.parts = parts
+        self.outside_airflow = outside_airflow
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Write the job file."""
@@ -225,6 +230,8 @@ def _write(
     context: Context,
 ) -> list[dict[str, Any]]:
     """Make the output's place ready, and write the file that tells workers of it."""
+    if operator.outside_airflow:
+        job.client.credentials.check_outside_airflow()
     total = job.work.units(client)
     parts = min(_parts(operator.parts), max(total, 1))
     file = location(operator.job_uri, connection_for(operator.job_uri, operator.output_conn_id, operator.gcp_conn_id))

@@ -209,6 +209,10 @@ def test_a_job_of_a_connection_that_holds_its_key_says_so_and_does_not_hold_it(s
         raster(tmp_path / "other", engine="processes:1")
     execute(EarthEngineRunJobPartOperator, **told["parts"][0])
     assert execute(EarthEngineCommitJobOperator, job_uri=told["job_uri"])["bytes"] > 0
+    for operator in (EarthEngineWriteJobOperator, EarthEngineWritePatchesJobOperator):
+        with pytest.raises(AirflowFailException, match="credentials are in an Airflow connection"):
+            written(tmp_path / "outside", operator, outside_airflow=True)
+    assert not (tmp_path / "outside").exists()
 
 
 @pytest.mark.parametrize(
