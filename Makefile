@@ -31,7 +31,16 @@ OLDER_TESTS := tests/test_provider_info.py tests/test_architecture.py tests/dags
   tests/triggers tests/sensors tests/operators/test_base.py tests/operators/test_export.py tests/operators/test_export_in_airflow.py \
   tests/live
 
-.PHONY: help setup lock lock-airflow lock-workers java demo up test test-fast test-slow test-airflow test-cluster test-docker bench lint types check clean
+# Airflow's providers of Beam and Spark with all that submits to Dataflow, in an environment of their own: together they hold back
+# clients of Google that the other tests have newer. Spark itself has another one, as its workers have.
+PROVIDERS_LOCK := tests/providers/engine-providers.lock
+PROVIDERS_VENV := .venv-providers
+PROVIDERS_SPARK := $(PROVIDERS_VENV)/spark-workers
+PROVIDERS_STAMP := $(PROVIDERS_VENV)/.installed-$(shell cat $(PROVIDERS_LOCK) workers/spark.lock pyproject.toml 2>/dev/null | cksum | tr ' ' '-')
+PROVIDERS_EXTRAS := ee emulator zarr dataflow
+
+.PHONY: help setup lock lock-airflow lock-providers lock-workers java demo up test test-fast test-slow test-airflow test-cluster \
+  test-providers test-docker bench lint types check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +70,10 @@ lock: $(STAMP)  ## resolve requirements.lock again from pyproject.toml
 lock-airflow: $(STAMP)  ## resolve the lock of an older Airflow again: AIRFLOW=3.1.8 or 3.2.2
 	echo "apache-airflow==$(AIRFLOW)" | $(VENV)/uv-$(UV_VERSION) pip compile --universal --generate-hashes --python-version 3.11 \
 	  --no-header --no-annotate $(OLDER_EXTRAS:%=--extra %) --group older-airflow $(RESOLVE-$(AIRFLOW)) pyproject.toml - --output-file $(OLDER_LOCK)
+
+lock-providers: $(STAMP)  ## resolve the lock of Airflow's providers of Beam and Spark again
+	$(VENV)/uv-$(UV_VERSION) pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
+	  $(PROVIDERS_EXTRAS:%=--extra %) --group engine-providers pyproject.toml --output-file $(PROVIDERS_LOCK)
 
 # What the tests ran with, so far as it goes: apache-beam[gcp] holds back clients of Google that the tests have newer.
 lock-workers: $(STAMP)  ## resolve the locks of workers without Airflow again: workers/*.lock
@@ -118,6 +131,20 @@ BASE_IMAGES := pull
 test-docker: $(STAMP)  ## the images and the compose stack in Docker; starts an engine, as root, where none runs; BASE_IMAGES=debootstrap without a registry
 	tools/install_docker.sh $(BASE_IMAGES)
 	AIRFLOW_EE_BASE_IMAGES=$(BASE_IMAGES) $(BIN)/python -m pytest --capture=no --exitfirst -o faulthandler_timeout=3600 tests/docker
+
+test-providers: $(PROVIDERS_STAMP) java  ## the example DAGs of engine_dags/: Airflow's own operators of Beam, Spark, Dataflow and Dataproc
+	$(PROVIDERS_VENV)/bin/python -m pytest tests/providers
+
+$(PROVIDERS_STAMP): $(STAMP) $(PROVIDERS_LOCK) workers/spark.lock
+	@set -e; echo "Making $(PROVIDERS_VENV) ..."; \
+	export VIRTUAL_ENV=$(CURDIR)/$(PROVIDERS_VENV); \
+	$(VENV)/uv-$(UV_VERSION) venv --quiet --clear --python $(BIN)/python $(PROVIDERS_VENV); \
+	$(VENV)/uv-$(UV_VERSION) pip sync --quiet --require-hashes $(PROVIDERS_LOCK); \
+	$(VENV)/uv-$(UV_VERSION) pip install --quiet --no-deps --no-build-isolation --editable .; \
+	export VIRTUAL_ENV=$(CURDIR)/$(PROVIDERS_SPARK); \
+	$(VENV)/uv-$(UV_VERSION) venv --quiet --python $(BIN)/python $(PROVIDERS_SPARK); \
+	$(VENV)/uv-$(UV_VERSION) pip sync --quiet --require-hashes workers/spark.lock; \
+	touch $@
 
 bench: $(STAMP)  ## what things cost beside numpy, peers and the floor: build/bench/results.json; BENCH_SCALE=small for a quick look
 	@$(BIN)/python -m benchmarks
