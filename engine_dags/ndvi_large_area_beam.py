@@ -67,7 +67,10 @@ with DAG(
         "project": Param(None, type=["string", "null"], title="Project of Dataflow", description="Empty: as connected"),
         "location": Param("europe-west1", type="string", title="Region of Dataflow"),
         "image": Param(
-            None, type=["string", "null"], title="Container image of Dataflow's workers", description="With this package"
+            None,
+            type=["string", "null"],
+            title="Container image of Dataflow's workers",
+            description="With this package",
         ),
     },
     render_template_as_native_obj=True,
