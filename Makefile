@@ -40,7 +40,7 @@ PROVIDERS_STAMP := $(PROVIDERS_VENV)/.installed-$(shell cat $(PROVIDERS_LOCK) wo
 PROVIDERS_EXTRAS := ee emulator zarr dataflow
 
 .PHONY: help setup lock lock-airflow lock-providers lock-workers java demo up test test-fast test-slow test-airflow test-cluster \
-  test-providers test-docker bench lint types check clean
+  setup-providers test-providers test-docker bench lint types check clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -131,6 +131,8 @@ BASE_IMAGES := pull
 test-docker: $(STAMP)  ## the images and the compose stack in Docker; starts an engine, as root, where none runs; BASE_IMAGES=debootstrap without a registry
 	tools/install_docker.sh $(BASE_IMAGES)
 	AIRFLOW_EE_BASE_IMAGES=$(BASE_IMAGES) $(BIN)/python -m pytest --capture=no --exitfirst -o faulthandler_timeout=3600 tests/docker
+
+setup-providers: $(PROVIDERS_STAMP)  ## make .venv-providers, which has Airflow's providers of Beam and Spark as well
 
 test-providers: $(PROVIDERS_STAMP) java  ## the example DAGs of engine_dags/: Airflow's own operators of Beam, Spark, Dataflow and Dataproc
 	$(PROVIDERS_VENV)/bin/python -m pytest tests/providers
