@@ -41,6 +41,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "engines": (
         *(f"engines.{engine}_{what}" for engine in ENGINES for what in ("speedup_2", "speedup_4", "over_threads")),
     ),
+    "image_functions": ("functions.cpu_over_numpy",),
     "engine_quota": ("engines.shared_quota_rate", "engines.shared_quota_refusals"),
 }
 """Modules, and the keys of what each finds."""

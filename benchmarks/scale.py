@@ -26,17 +26,19 @@ class Scale:
     """Of the job that engines do with one, two and four workers; a multiple of 20."""
     quota_requests: int
     """Of the job of eight workers; a multiple of 600."""
+    function_side: int
+    """Pixels along a side of the arrays that image functions are compared on."""
     deferred: int
     """Tasks that wait in one triggerer."""
 
 
 FULL = Scale(
     name="full", side=10_000, disk_side=10_000, large_side=20_000, latency_side=10_000, pairs=5, peer_rounds=3,
-    patches=5_000, dates=137, quota_seconds=30.0, engine_requests=400, quota_requests=6_000, deferred=1_000,
+    patches=5_000, dates=137, quota_seconds=30.0, engine_requests=400, quota_requests=6_000, function_side=2_048, deferred=1_000,
 )  # fmt: skip
 SMALL = Scale(
     name="small", side=3_072, disk_side=2_560, large_side=4_096, latency_side=1_536, pairs=3, peer_rounds=1,
-    patches=400, dates=20, quota_seconds=4.0, engine_requests=80, quota_requests=1_200, deferred=100,
+    patches=400, dates=20, quota_seconds=4.0, engine_requests=80, quota_requests=1_200, function_side=512, deferred=100,
 )  # fmt: skip
 
 
