@@ -84,14 +84,8 @@ def run(*command, check=True, **environment):
         ("spark", "threads", ()),
         ("spark", "spark", ("--master", "local[2,4]")),
         ("dask", "threads", ()),
-        pytest.param(
-            "dask",
-            "dask",
-            ("--workers", "2"),
-            marks=pytest.mark.skipif(
-                not (CHECKOUT / "airflow_ee/engines/dask.py").exists(), reason="there is no Dask engine"
-            ),
-        ),
+        ("dask", "dask", ("--workers", "2")),
+        ("beam", "beam", ("--direct_running_mode=multi_threading", "--direct_num_workers=2")),
     ],
 )
 def test_a_job_runs_where_airflow_is_not(server, tmp_path, expected, environment, lock, engine, options):
