@@ -76,11 +76,13 @@ lock-providers: $(STAMP)  ## resolve the lock of Airflow's providers of Beam and
 	  $(PROVIDERS_EXTRAS:%=--extra %) --group engine-providers pyproject.toml --output-file $(PROVIDERS_LOCK)
 
 # What the tests ran with, so far as it goes: apache-beam[gcp] holds back clients of Google that the tests have newer.
-lock-workers: $(STAMP)  ## resolve the locks of workers without Airflow again: workers/*.lock
+lock-workers: $(STAMP)  ## resolve the locks of workers again: workers/*.lock
 	@set -e; for engine in beam dask spark; do \
 	  if [ $$engine != beam ]; then constraint="--constraint requirements.lock"; else constraint=; fi; \
 	  $(VENV)/uv-$(UV_VERSION) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
 	    $$constraint workers/$$engine.in --output-file workers/$$engine.lock; done
+	$(VENV)/uv-$(UV_VERSION) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
+	  --constraint requirements.lock --extra celery --extra ee pyproject.toml --output-file workers/celery.lock
 
 java:  ## a Java runtime, where there is none: Spark runs on it
 	@tools/install_java.sh

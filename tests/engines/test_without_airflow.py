@@ -15,7 +15,7 @@ from tests.engines import made
 
 CHECKOUT = Path(__file__).parents[2]
 WORKERS = CHECKOUT / "workers"
-LOCKS = sorted(path.stem for path in WORKERS.glob("*.lock"))
+LOCKS = ("beam", "dask", "spark")
 ALONE = "import airflow_ee.core.job_run, airflow_ee.engines.{engine}; import airflow"
 
 
@@ -27,6 +27,17 @@ def test_a_lock_names_no_host_and_no_airflow_and_pins_with_hashes(engine):
     pinned = re.findall(r"^[a-z0-9].*?(?=^[a-z0-9]|\Z)", text, re.MULTILINE | re.DOTALL)
     assert len(pinned) > 30
     assert all("==" in item and "--hash=sha256:" in item for item in pinned)
+
+
+def test_the_lock_of_celerys_workers_has_what_the_tests_ran_with():
+    own, tested = (pins(path) for path in (WORKERS / "celery.lock", CHECKOUT / "requirements.lock"))
+    assert own <= tested
+    assert {"apache-airflow", "apache-airflow-providers-celery", "celery"} <= {name for name, _ in own}
+    assert "://" not in (WORKERS / "celery.lock").read_text()
+
+
+def pins(path):
+    return set(re.findall(r"^([a-z0-9._-]+)==(\S+)", path.read_text(), re.MULTILINE))
 
 
 def test_workers_ask_for_what_the_project_asks_for():
