@@ -91,6 +91,7 @@ def test_within_a_distance(ee, distance, expected):
         ("greaterThanOrEquals", {"leftField": "n", "rightValue": 2}, [2, 3]),
         ("lessThanOrEquals", {"leftField": "n", "rightValue": 2}, [1, 2]),
         ("notEquals", {"leftField": "n", "rightValue": 2}, [1, 3]),
+        ("inList", {"leftField": "n", "rightValue": [3, 1]}, [1, 3]),
         ("listContains", {"leftValue": [1, 3], "rightField": "n"}, [1, 3]),
     ],
 )
@@ -98,11 +99,6 @@ def test_filters_by_their_own_names(ee, name, arguments, expected):
     numbers = ee.FeatureCollection([ee.Feature(None, {"n": n}) for n in (1, 2, 3)])
     kept = call(ee, "Collection.filter", collection=numbers, filter=ee.Filter(call(ee, f"Filter.{name}", **arguments)))
     assert info(ee.FeatureCollection(kept).aggregate_array("n")) == expected
-
-
-def test_in_a_list(ee):
-    numbers = ee.FeatureCollection([ee.Feature(None, {"n": n}) for n in (1, 2, 3)])
-    assert info(numbers.filter(ee.Filter.inList("n", [3, 1])).aggregate_array("n")) == [1, 3]
 
 
 def test_images_are_combined_and_told_of(ee):
