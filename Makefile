@@ -100,7 +100,7 @@ test-fast: $(STAMP) java  ## the tests that start no Airflow
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not airflow"
 
 test-slow: $(STAMP)  ## the long campaigns: random graphs, mutated answers, kills, faults, random grids, late images
-	AIRFLOW_EE_FUZZ_CASES=50000 $(BIN)/python -m pytest tests/emulator/test_fuzz.py
+	AIRFLOW_EE_FUZZ_CASES=200000 $(BIN)/python -m pytest tests/emulator/test_fuzz.py
 	AIRFLOW_EE_FUZZ_CASES=200000 $(BIN)/python -m pytest tests/core/test_decode_fuzz.py
 	AIRFLOW_EE_FAULT_JOBS=50 $(BIN)/python -m pytest tests/core/test_fault_campaign.py
 	AIRFLOW_EE_GRIDS=400 $(BIN)/python -m pytest tests/core/test_whole_equals_tiles.py

@@ -91,7 +91,7 @@ def test_within_a_distance(ee, distance, expected):
         ("greaterThanOrEquals", {"leftField": "n", "rightValue": 2}, [2, 3]),
         ("lessThanOrEquals", {"leftField": "n", "rightValue": 2}, [1, 2]),
         ("notEquals", {"leftField": "n", "rightValue": 2}, [1, 3]),
-        ("inList", {"leftField": "n", "rightValue": [3, 1]}, [1, 3]),
+        ("inList", {"leftValue": [3, 1], "rightField": "n"}, [1, 3]),
         ("listContains", {"leftValue": [1, 3], "rightField": "n"}, [1, 3]),
     ],
 )

@@ -1,6 +1,6 @@
 """Random and tampered requests: never an internal error, never a hang, never growing memory.
 
-``make test-slow`` runs 50,000; a plain run 2,000. The failing case's number makes it again.
+``make test-slow`` runs 200,000; a plain run 2,000. The failing case's number makes it again.
 """
 
 import gc
