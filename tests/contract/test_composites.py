@@ -194,7 +194,9 @@ def test_pixels_are_reduced_as_lists_are(layers, name):
     reducer = run(f"Reducer.{name}")
     (result,) = reducer.of_layers([layers])
     for row, col in itertools.product(range(2), range(3)):
-        values, weights = ([float(each[row, col]) for each in part] for part in zip(*layers, strict=True))
+        values, weights = (
+            [float(each[row, col]) for each in part] for part in zip(*(layer[:2] for layer in layers), strict=True)
+        )
         column = Column(np.array(values), np.array(weights), np.array(weights) > 0)
         (expected,) = reducer.of_columns([column], function="test").values()
         shown = any(weights) and expected is not None

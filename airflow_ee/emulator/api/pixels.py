@@ -14,7 +14,7 @@ from airflow_ee.emulator.pixels.formats import to_geotiff, to_npy, to_picture
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.raster import render
 from airflow_ee.emulator.session import Session
-from airflow_ee.emulator.values.image import Band, Image
+from airflow_ee.emulator.values.image import Band, Image, check_plain
 
 _PICTURES = ("AUTO_JPEG_PNG", "PNG", "JPEG", "IMAGE_FILE_FORMAT_UNSPECIFIED")
 _SERVED = (*_PICTURES, "NPY", "GEO_TIFF")
@@ -58,9 +58,9 @@ def chosen_bands(image: Image, names: Sequence[str]) -> Image:
     """The bands that a request names, all without names."""
     if not image.bands:
         raise invalid("Image has no bands.")
-    if not names:
-        return image
-    return image.with_bands(image.band(name, function="Image.select") for name in names)
+    chosen = image.with_bands(image.band(name, function="Image.select") for name in names) if names else image
+    check_plain(chosen, "Cannot encode pixels")
+    return chosen
 
 
 def options_applied(image: Image, options: Mapping[str, Any]) -> Image:

@@ -39,7 +39,7 @@ from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.session import Session
 from airflow_ee.emulator.values.dates import timestamp
 from airflow_ee.emulator.values.element import Collection, Feature
-from airflow_ee.emulator.values.image import Image
+from airflow_ee.emulator.values.image import Image, check_plain
 
 SessionMaker = Callable[[], Session]
 
@@ -251,6 +251,7 @@ def _asset_draft(folder: Path, write: Callable[[Path], None]) -> Draft:
 def _image(value: Any) -> Image:
     if not isinstance(value, Image):
         raise invalid("Expression must evaluate to an image.")
+    check_plain(value, "Cannot export pixels")
     return value
 
 

@@ -11,6 +11,8 @@ import numpy as np
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.pixels.batches import matched
+from airflow_ee.emulator.pixels.cells import Lengths, cleared
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.raster import Pointwise, Raster, Values
 from airflow_ee.emulator.pixels.types import (
@@ -73,27 +75,49 @@ def binary(function: str, compute: Compute2, rule: TypeRule2) -> Callable[[Image
     """An algorithm over two images. Where either is masked so is the result; the properties are those of neither."""
 
     def apply(image1: Image, image2: Image) -> Image:
-        bands = [_binary_band(name, one, two, compute, rule) for name, one, two in pairs(image1, image2, function)]
+        bands = [
+            _binary_band(function, name, one, two, compute, rule) for name, one, two in pairs(image1, image2, function)
+        ]
         return Image(tuple(bands))
 
     apply.__doc__ = f"{function}, pixel by pixel."
     return apply
 
 
-def _binary_band(name: str, one: Band, two: Band, compute: Compute2, rule: TypeRule2) -> Band:
-    type_ = rule(one.type, two.type)
+def _binary_band(function: str, name: str, one: Band, two: Band, compute: Compute2, rule: TypeRule2) -> Band:
+    type_ = rule(one.type.of_arrays(0), two.type.of_arrays(0)).of_arrays(common_dimensions(function, one, two))
     working = type_.dtype if rule not in _FROM_OPERANDS else np.result_type(one.type.dtype, two.type.dtype)
 
     def combine(first: Raster, second: Raster) -> Raster:
+        mask = np.minimum(first.mask, second.mask)
+        lengths = None
+        if one.type.dimensions and two.type.dimensions:
+            first, second, lengths = matched(function, first, second, mask)
         with np.errstate(all="ignore"):
             values = compute(first.values.astype(working, copy=False), second.values.astype(working, copy=False))
-        return settled(values, np.minimum(first.mask, second.mask), type_)
+        return settled(values, mask, type_, lengths if lengths is not None else _either(first, second))
 
     return joined(name, type_, Pointwise(combine, one.node, two.node), (one, two))
 
 
-def settled(values: Values, mask: Values, type_: PixelType) -> Raster:
-    """Values in their type's array type. What is not a number, or endless, is masked."""
+def _either(first: Raster, second: Raster) -> Lengths | None:
+    return first.lengths if first.lengths is not None else second.lengths
+
+
+def common_dimensions(function: str, one: Band, two: Band) -> int:
+    """The axes of a result: arrays meet arrays with as many axes, or plain numbers."""
+    counts = one.type.dimensions, two.type.dimensions
+    if 0 not in counts and counts[0] != counts[1]:
+        raise invalid(f"{function}: Array dimensions must match: {counts[0]} and {counts[1]}.")
+    return max(counts)
+
+
+def settled(values: Values, mask: Values, type_: PixelType, lengths: Lengths | None = None) -> Raster:
+    """Values in their type's array type. What is not a number, or endless, is masked; in arrays it stays."""
+    if type_.dimensions:
+        with np.errstate(all="ignore"):
+            values = cleared(values.astype(type_.dtype, copy=False), lengths)
+        return Raster(values, mask.astype(np.float32, copy=False), lengths)
     if type_.precision != "int" and values.dtype.kind == "f":
         with np.errstate(over="ignore"):  # a double may be too large for a float
             values = values.astype(type_.dtype, copy=False)
@@ -101,6 +125,11 @@ def settled(values: Values, mask: Values, type_: PixelType) -> Raster:
         if not finite.all():
             values, mask = np.where(finite, values, 0), np.where(finite, mask, np.float32(0))
     return Raster(values.astype(type_.dtype, copy=False), mask.astype(np.float32, copy=False))
+
+
+def settled_raster(raster: Raster, type_: PixelType) -> Raster:
+    """A raster in its type's array type."""
+    return settled(raster.values, raster.mask, type_, raster.lengths)
 
 
 def boolean_type(_one: PixelType, _two: PixelType) -> PixelType:
@@ -230,13 +259,14 @@ def unary(compute: Compute1, rule: TypeRule1) -> Callable[[Image], Image]:
 
 
 def unary_band(band: Band, compute: Compute1, type_: PixelType) -> Band:
-    """A band with a function applied to its values."""
+    """A band with a function applied to its values; of arrays to each of their numbers."""
+    made = type_.of_arrays(band.type.dimensions)
 
     def change(raster: Raster) -> Raster:
         with np.errstate(all="ignore"):
-            return settled(compute(raster.values), raster.mask, type_)
+            return settled(compute(raster.values), raster.mask, made, raster.lengths)
 
-    return replace(band, type=type_, node=Pointwise(change, band.node))
+    return replace(band, type=made, node=Pointwise(change, band.node))
 
 
 def _real(type_: PixelType) -> PixelType:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions.arrays import axis_of
+from airflow_ee.emulator.functions.array_shapes import axis_of
 from airflow_ee.emulator.functions.elementwise import BINARY, Values
 from airflow_ee.emulator.functions.promote import as_whole, registry
 from airflow_ee.emulator.values.array import Array

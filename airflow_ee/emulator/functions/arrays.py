@@ -9,6 +9,23 @@ import numpy as np
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions import pixel_types  # noqa: F401 -- declares how values become pixel types
+from airflow_ee.emulator.functions.array_shapes import (
+    axis_of,
+    check_axes,
+    check_join,
+    check_step,
+    joined,
+    lone,
+    ordered,
+    padded,
+    place_of,
+    projected,
+    repeated,
+    reshaped,
+    selected,
+    sliced,
+    transposed,
+)
 from airflow_ee.emulator.functions.elementwise import Values, clamped
 from airflow_ee.emulator.functions.promote import as_whole, cannot, registry
 from airflow_ee.emulator.pixels.types import PixelType
@@ -61,13 +78,6 @@ def alike(*arrays: Values) -> list[Values]:
     return list(arrays)
 
 
-def axis_of(function: str, axis: int, dimensions: int) -> int:
-    """An axis that must be there."""
-    if not 0 <= axis < dimensions:
-        raise invalid(f"{function}: Axis {axis} is out of range for an array of {dimensions} dimensions.")
-    return axis
-
-
 def number(values: Values) -> Any:
     """A number as single values are: whole ones as longs."""
     value = values.item()
@@ -109,17 +119,7 @@ def lengths(array: Array) -> Array:
 @registry.implements("Array.get")
 def get(array: Array, position: list[Any]) -> Any:
     """One number."""
-    return number(array.values[_place("Array.get", array, position)])
-
-
-def _place(function: str, array: Array, position: list[Any], whole_axis: int | None = None) -> tuple[int, ...]:
-    place = tuple(map(as_whole, position))
-    if len(place) != array.dimensions:
-        raise invalid(f"{function}: position has {len(place)} indices for an array of {array.dimensions} dimensions.")
-    for index, length in zip(place, array.shape, strict=True):
-        if not 0 <= index < length and index != whole_axis:
-            raise invalid(f"{function}: Index {index} is out of bounds for a length of {length}.")
-    return place
+    return number(array.values[place_of("Array.get", list(map(as_whole, position)), array.shape)])
 
 
 @registry.implements("Array.argmax")
@@ -133,117 +133,78 @@ def argmax(array: Array) -> list[int] | None:
 @registry.implements("Array.cut")
 def cut(array: Array, position: list[Any]) -> Array:
     """One place along each axis, or with -1 all of them."""
-    place = _place("Array.cut", array, position, whole_axis=-1)
+    place = place_of("Array.cut", list(map(as_whole, position)), array.shape, whole_axis=-1)
     return Array(array.values[tuple(slice(None) if at < 0 else slice(at, at + 1) for at in place)])
 
 
 @registry.implements("Array.slice")
 def slice_array(array: Array, axis: int = 0, start: int = 0, end: int | None = None, step: int = 1) -> Array:
     """A part along an axis."""
-    if step < 1:
-        raise invalid(f"Array.slice: Step must be positive, got {step}.")
-    along = [slice(None)] * array.dimensions
-    along[axis_of("Array.slice", axis, array.dimensions)] = slice(start, end, step)
-    return Array(array.values[tuple(along)])
-
-
-def joined(function: str, arrays: Sequence[Array], axis: int) -> Array:
-    """Arrays one after the other; along an axis that they do not have, they get one of length 1."""
-    if not arrays:
-        raise invalid(f"{function}: there must be at least one array.")
-    dimensions = arrays[0].dimensions
-    if any(each.dimensions != dimensions for each in arrays) or not 0 <= axis <= dimensions:
-        raise invalid(
-            f"{function}: Arrays must have the same dimensions, and axis {axis} must be one of them or the next."
-        )
-    parts = alike(*(each.values for each in arrays))
-    if axis == dimensions:
-        parts = [each[..., np.newaxis] for each in parts]
-    try:
-        return Array(np.concatenate(parts, axis=axis))
-    except ValueError:
-        raise invalid(f"{function}: Arrays must have the same lengths on all axes but {axis}.") from None
+    check_step("Array.slice", step)
+    along = axis_of("Array.slice", axis, array.dimensions)
+    return lone(lambda batch: sliced(along, step, batch, start, end), array.values)
 
 
 @registry.implements("Array.cat")
 def cat(arrays: list[Any], axis: int = 0) -> Array:
     """Arrays one after the other."""
-    return joined("Array.cat", [array_of(each) for each in arrays], axis)
+    return arrays_joined("Array.cat", [array_of(each) for each in arrays], axis)
+
+
+def arrays_joined(function: str, arrays: Sequence[Array], axis: int) -> Array:
+    """Arrays one after the other; along an axis that they do not have, they get one of length 1."""
+    if not arrays:
+        raise invalid(f"{function}: there must be at least one array.")
+    check_join(function, [each.dimensions for each in arrays], axis)
+    return lone(lambda *batches: joined(function, axis, batches), *alike(*(each.values for each in arrays)))
 
 
 @registry.implements("Array.repeat")
 def repeat(array: Array, axis: int = 0, copies: int = 2) -> Array:
     """An array after itself, again and again."""
-    if copies < 1:
-        raise invalid(f"Array.repeat: {copies} copies are not emulated.")
-    if copies * max(array.values.size, 1) > 10_000_000:
-        raise invalid(f"Array.repeat: {copies} copies are too many.")
-    return joined("Array.repeat", [array] * copies, axis)
+    check_join("Array.repeat", [array.dimensions], axis)
+    return lone(lambda batch: repeated("Array.repeat", axis, batch, copies), array.values)
 
 
 @registry.implements("Array.pad")
 def pad(array: Array, lengths: list[Any], pad: float = 0) -> Array:
     """Made longer along each axis where it is shorter than that."""
-    wanted = list(map(as_whole, lengths))
-    if len(wanted) != array.dimensions:
-        raise invalid(f"Array.pad: {len(wanted)} lengths for an array of {array.dimensions} dimensions.")
     filler = np.asarray(pad, dtype=np.int64 if isinstance(pad, int) else np.float64)
     values, filler = alike(array.values, filler)
-    longer = [(0, max(length - own, 0)) for length, own in zip(wanted, array.shape, strict=True)]
-    return Array(np.pad(values, longer, constant_values=filler.item()))
+    return lone(lambda batch: padded("Array.pad", list(map(as_whole, lengths)), filler.item(), batch), values)
 
 
 @registry.implements("Array.reshape")
 def reshape(array: Array, shape: Array) -> Array:
     """The same numbers along other axes; one length may be left open with -1."""
     wanted = list(map(as_whole, shape.values.ravel().tolist()))
-    if shape.dimensions != 1 or wanted.count(-1) > 1 or any(each < -1 for each in wanted):
+    if shape.dimensions != 1:
         raise invalid(f"Array.reshape: {wanted} is not a shape.")
-    try:
-        return Array(array.values.reshape(wanted))
-    except ValueError:
-        raise invalid(f"Array.reshape: {array.values.size} elements do not fit the shape {wanted}.") from None
+    return lone(lambda batch: reshaped("Array.reshape", wanted, batch), array.values)
 
 
 @registry.implements("Array.project")
 def project(array: Array, axes: list[Any]) -> Array:
     """Only some axes; the others must not be longer than 1."""
-    kept = [axis_of("Array.project", as_whole(each), array.dimensions) for each in axes]
-    dropped = [axis for axis in range(array.dimensions) if axis not in kept]
-    if len(set(kept)) != len(kept):
-        raise invalid("Array.project: an axis must not be named twice.")
-    if any(array.shape[axis] != 1 for axis in dropped):
-        raise invalid(f"Array.project: Dropped axes must have length 1, got {[array.shape[axis] for axis in dropped]}.")
-    return Array(np.transpose(array.values, (*kept, *dropped)).reshape([array.shape[axis] for axis in kept]))
+    kept = check_axes("Array.project", list(map(as_whole, axes)), array.dimensions)
+    return lone(lambda batch: projected("Array.project", kept, batch), array.values)
 
 
 @registry.implements("Array.transpose", "Array.matrixTranspose")
 def transpose(array: Array, axis1: int = 0, axis2: int = 1) -> Array:
     """Two axes exchanged."""
     one, two = (axis_of("Array.transpose", axis, array.dimensions) for axis in (axis1, axis2))
-    return Array(np.ascontiguousarray(np.swapaxes(array.values, one, two)))
+    return lone(lambda batch: transposed(one, two, batch), array.values)
 
 
 @registry.implements("Array.mask")
 def mask(input: Array, mask: Array) -> Array:
     """The places along an axis where another array, long on that axis only, is not zero."""
-    axis = _only_axis("Array.mask", mask, input)
-    return Array(np.compress(mask.values.ravel() != 0, input.values, axis=axis))
-
-
-def _only_axis(function: str, keys: Array, array: Array) -> int:
-    if keys.dimensions != array.dimensions or not keys.dimensions:
-        raise invalid(f"{function}: both arrays must have the same dimensions: {keys.dimensions}, {array.dimensions}.")
-    long = [axis for axis, length in enumerate(keys.shape) if length != 1]
-    axis = long[0] if long else next((axis for axis, length in enumerate(array.shape) if length == 1), 0)
-    if len(long) > 1 or keys.shape[axis] != array.shape[axis]:
-        raise invalid(f"{function}: the lengths {list(keys.shape)} do not fit an array of {list(array.shape)}.")
-    return axis
+    return lone(lambda batch, keep: selected("Array.mask", batch, keep), input.values, mask.values)
 
 
 @registry.implements("Array.sort")
 def sort(array: Array, keys: Array | None = None) -> Array:
     """In order along the axis on which the keys, or the array itself, are long."""
-    by = keys or array
-    axis = _only_axis("Array.sort", by, array)
-    return Array(np.take(array.values, np.argsort(by.values.ravel(), kind="stable"), axis=axis))
+    given = [array.values] if keys is None else [array.values, keys.values]
+    return lone(lambda *batches: ordered("Array.sort", *batches), *given)

@@ -29,6 +29,7 @@ _TYPES = {
 
 def cast_band(band: Band, type_: PixelType) -> Band:
     """A band with its pixels in another type; real ones keep the range that was known."""
+    type_ = type_.of_arrays(0)
     if type_ in (FLOAT, DOUBLE) and band.type.minimum is not None:
         type_ = ranged(type_.precision, *band.type.range)
     return unary_band(band, lambda values: converted(values, type_), type_)
@@ -59,7 +60,7 @@ def _cast(type_: PixelType) -> Callable[[Image], Image]:
 def cast(image: Image, band_types: dict[str, Any], band_order: list[Any] | None = None) -> Image:
     """Types by band name; bands that are not named stay as they are, and those that are missing appear, masked."""
     types = {name: _named(type_) for name, type_ in band_types.items()}
-    bands = {band.name: cast_band(band, types[band.name]) if band.name in types else band for band in image.bands}
+    bands = {band.name: _cast_to(band, types[band.name]) if band.name in types else band for band in image.bands}
     bands |= {name: _transparent(name, types[name]) for name in sorted(types) if name not in bands}
     if band_order is None:
         return image.with_bands(bands.values())
@@ -68,17 +69,22 @@ def cast(image: Image, band_types: dict[str, Any], band_order: list[Any] | None 
     return image.with_bands(bands[name] for name in band_order)
 
 
+def _cast_to(band: Band, type_: PixelType) -> Band:
+    if type_.dimensions not in (0, band.type.dimensions):
+        counts = f"{band.type.dimensions} to {type_.dimensions}"
+        raise invalid(f"Image.cast: Band '{band.name}' cannot be cast from {counts} dimensions.")
+    return cast_band(band, type_)
+
+
 def _transparent(name: str, type_: PixelType) -> Band:
     value = np.clip(0, *type_.range).astype(type_.dtype)
-    nothing = Raster(np.asarray(value), np.asarray(0.0, dtype=np.float32))
+    nothing = Raster(value.reshape((1,) * type_.dimensions + (1, 1)), np.zeros((1, 1), np.float32))
     return Band(name, type_, Positional(lambda grid: full(nothing, grid)))
 
 
 def _named(name: Any) -> PixelType:
     """A pixel type by one of its public names."""
     if isinstance(name, PixelType):
-        if name.dimensions:
-            raise invalid("Image.cast: casts to arrays are not emulated")
         return name
     for dtype, names in _TYPES.items():
         if name == dtype or name in names:

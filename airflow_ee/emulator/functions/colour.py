@@ -14,7 +14,7 @@ from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.pixels.mixing import mixed
 from airflow_ee.emulator.pixels.raster import Pointwise, Raster
 from airflow_ee.emulator.pixels.types import PixelType, type_of_dtype
-from airflow_ee.emulator.values.image import Band, Image
+from airflow_ee.emulator.values.image import Band, Image, check_plain
 
 Array = NDArray[np.float64]
 Convert = Callable[[Array, Array, Array], Sequence[Array]]
@@ -37,6 +37,7 @@ def hsv_to_rgb(image: Image) -> Image:
 def _converted(image: Image, function: str, names: Sequence[str], convert: Convert) -> Image:
     if len(image.bands) != 3:
         raise invalid(f"{function}: The image must have 3 bands, got {len(image.bands)}.")
+    check_plain(image, function)
     type_ = image.bands[0].type
     for band in image.bands[1:]:
         type_ = real_type(type_, band.type)
@@ -80,6 +81,7 @@ def random_visualizer(image: Image) -> Image:
     if not image.bands:
         raise invalid("Image.randomVisualizer: The image has no bands.")
     first = image.bands[0]
+    check_plain(Image((first,)), "Image.randomVisualizer")
 
     def channel(index: int, name: str) -> Band:
         def change(raster: Raster) -> Raster:

@@ -13,10 +13,11 @@ from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import settled
 from airflow_ee.emulator.functions.promote import as_collection, registry
 from airflow_ee.emulator.functions.reducers import PLAIN
+from airflow_ee.emulator.pixels.cells import chosen, typed
 from airflow_ee.emulator.pixels.raster import Node, Pointwise, Raster
 from airflow_ee.emulator.pixels.types import PixelType, union
 from airflow_ee.emulator.values.element import Collection
-from airflow_ee.emulator.values.image import Band, Image
+from airflow_ee.emulator.values.image import Band, Image, check_plain
 from airflow_ee.emulator.values.reducers import Layers, Reducer
 
 
@@ -144,21 +145,22 @@ def _layered(name: str, bands: Sequence[Band]) -> Band:
 
 
 def _on_top(type_: PixelType, *rasters: Raster) -> Raster:
-    values, mask = rasters[-1].values.astype(type_.dtype), rasters[-1].mask
+    whole = typed(rasters[-1], type_)
     for raster in rasters[-2::-1]:
-        shown = mask > 0
+        shown = whole.mask > 0
         if shown.all():
             break
-        values = np.where(shown, values, raster.values.astype(type_.dtype))
-        mask = np.where(shown, mask, raster.mask)
-    return Raster(values, mask)
+        whole = chosen(shown, whole, typed(raster, type_))
+    return whole
 
 
 @registry.implements("ImageCollection.qualityMosaic")
 def quality_mosaic(collection: Collection, quality_band: str) -> Image:
     """All bands of the image whose quality is the highest at the pixel."""
     images = images_of(collection)
-    qualities = [image.band(quality_band, function="ImageCollection.qualityMosaic").node for image in images]
+    bands = [image.band(quality_band, function="ImageCollection.qualityMosaic") for image in images]
+    check_plain(Image(tuple(bands)), "ImageCollection.qualityMosaic")
+    qualities = [band.node for band in bands]
     return Image(tuple(_best(name, images, qualities) for name in images[0].names)) if images else Image(())
 
 
@@ -169,12 +171,12 @@ def _best(name: str, images: Sequence[Image], qualities: Sequence[Node]) -> Band
     def change(*rasters: Raster) -> Raster:
         quality, content = rasters[: len(images)], rasters[len(images) :]
         best = np.where(quality[0].mask > 0, quality[0].values.astype(np.float64), -np.inf)
-        values, mask = content[0].values.astype(type_.dtype), content[0].mask
+        whole = typed(content[0], type_)
         for score, layer in zip(quality[1:], content[1:], strict=True):
             wins = (score.mask > 0) & (score.values > best)
             best = np.where(wins, score.values, best)
-            values, mask = np.where(wins, layer.values.astype(type_.dtype), values), np.where(wins, layer.mask, mask)
-        return Raster(values, np.where(np.isfinite(best), mask, np.float32(0)))
+            whole = chosen(wins, typed(layer, type_), whole)
+        return whole._replace(mask=np.where(np.isfinite(best), whole.mask, np.float32(0)))
 
     return Band(name, type_, Pointwise(change, *qualities, *(band.node for band in bands)))
 

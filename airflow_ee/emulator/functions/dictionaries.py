@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions.arrays import array_of, joined
+from airflow_ee.emulator.functions.arrays import array_of, arrays_joined
 from airflow_ee.emulator.functions.lists import typed
 from airflow_ee.emulator.functions.promote import Algorithm, as_dictionary, as_geometry, as_number, as_text, registry
 from airflow_ee.emulator.values.array import Array
@@ -156,7 +156,7 @@ def values(dictionary: dict[str, Any], keys: list[Any] | None = None) -> list[An
 @registry.implements("Dictionary.toArray")
 def to_array(dictionary: dict[str, Any], keys: list[Any] | None = None, axis: int = 0) -> Array:
     """Numbers along an axis, or arrays one after the other."""
-    return joined("Dictionary.toArray", [array_of(each) for each in values(dictionary, keys)], axis)
+    return arrays_joined("Dictionary.toArray", [array_of(each) for each in values(dictionary, keys)], axis)
 
 
 @registry.implements("Dictionary.contains")

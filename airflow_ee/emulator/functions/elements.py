@@ -19,7 +19,7 @@ from airflow_ee.emulator.pixels.types import DOUBLE, ranged
 from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.dates import Date
 from airflow_ee.emulator.values.geometry import Geometry
-from airflow_ee.emulator.values.image import Image, constant_band
+from airflow_ee.emulator.values.image import Image, check_plain, constant_band
 
 _FOOTPRINT = "system:footprint"
 
@@ -164,6 +164,7 @@ def remap(
     if not image.bands:
         raise invalid("Image.remap: Image has no bands.")
     band = image.band(band_name, function="Image.remap") if band_name else image.bands[0]
+    check_plain(Image((band,)), "Image.remap")
     sources, targets = (np.array([as_number(each) for each in values], dtype=np.float64) for values in (from_, to))
     order = np.argsort(sources, kind="stable")
     keys, results = sources[order], targets[order]

@@ -10,22 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions.arithmetic import joined, pairs, settled
+from airflow_ee.emulator.functions.arithmetic import joined, pairs, settled, settled_raster
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.functions.shapes import inside
+from airflow_ee.emulator.pixels.cells import chosen, typed
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.raster import Masked, Pointwise, Raster
 from airflow_ee.emulator.pixels.types import FLOAT, PixelType, union
 from airflow_ee.emulator.values.geometry import Geometry
-from airflow_ee.emulator.values.image import Band, Image, constant, not_named
+from airflow_ee.emulator.values.image import Band, Image, check_plain, constant, not_named
 
 _FRACTION = PixelType("float", 0.0, 1.0)
 
 
-def companions(image: Image, other: Image, function: str) -> dict[int, Band]:
+def companions(image: Image, other: Image, function: str, *, plain: bool = False) -> dict[int, Band]:
     """The other image's band for each band of the first, by the first one's ``id``: its only one, or one for each."""
     if len(other.bands) not in (1, len(image.bands)) and image.bands and other.bands:
         raise invalid(_incompatible(image, other, function))
+    if plain:
+        check_plain(other, function)
     return {id(band): match for _, band, match in pairs(image, other, function)}
 
 
@@ -55,11 +58,12 @@ def _fraction(raster: Raster) -> NDArray[np.float32]:
 def _with_mask(image: Image, mask: Image) -> Image:
     """What was masked before shows the value of its type that is nearest to zero."""
     nearest = {id(band): np.clip(0, *band.type.range).astype(band.type.dtype) for band in image.bands}
-    masks = companions(image, mask, "Image.mask")
+    masks = companions(image, mask, "Image.mask", plain=True)
 
     def changed(band: Band) -> Band:
         def change(raster: Raster, new: Raster) -> Raster:
-            return Raster(np.where(raster.mask > 0, raster.values, nearest[id(band)]), _fraction(new))
+            values = np.where(raster.mask > 0, raster.values, nearest[id(band)])
+            return Raster(values, _fraction(new), raster.lengths)
 
         return band.computed(Pointwise(change, band.node, masks[id(band)].node))
 
@@ -71,9 +75,9 @@ def update_mask(image: Image, mask: Image) -> Image:
     """The product of both masks: what was masked stays so."""
 
     def change(raster: Raster, new: Raster) -> Raster:
-        return Raster(raster.values, raster.mask * _fraction(new))
+        return raster._replace(mask=raster.mask * _fraction(new))
 
-    masks = companions(image, mask, "Image.updateMask")
+    masks = companions(image, mask, "Image.updateMask", plain=True)
     return image.each(lambda band: band.computed(Pointwise(change, band.node, masks[id(band)].node)))
 
 
@@ -100,9 +104,7 @@ def _unmasked(band: Band, filling: Band, footprint: Geometry | None, *, bounded:
     inside = Masked(filling.node, _inside(band, footprint)) if bounded else filling.node
 
     def change(raster: Raster, other: Raster) -> Raster:
-        masked = raster.mask == 0
-        values = np.where(masked, other.values.astype(type_.dtype), raster.values.astype(type_.dtype))
-        return settled(values, np.where(masked, other.mask, raster.mask), type_)
+        return settled_raster(chosen(raster.mask == 0, typed(other, type_), typed(raster, type_)), type_)
 
     extent = band.extent if bounded else None
     return replace(band, type=type_, node=Pointwise(change, band.node, inside), extent=extent)
@@ -133,6 +135,7 @@ def within_extent(extent: Grid, grid: Grid) -> NDArray[np.bool_]:
 @registry.implements("Image.normalizedDifference")
 def normalized_difference(input: Image, band_names: list[Any] | None = None) -> Image:
     """(first - second) / (first + second), named ``nd``; negative input is masked, and properties are gone."""
+    check_plain(input, "Image.normalizedDifference")
     names = input.names[:2] if band_names is None else [str(name) for name in band_names]
     if len(names) != 2:
         raise invalid(f"Image.normalizedDifference: Two bands are needed, got {len(names)}.")
@@ -156,6 +159,8 @@ def normalized_difference(input: Image, band_names: list[Any] | None = None) -> 
 @registry.implements("Image.blend")
 def blend(bottom: Image, top: Image) -> Image:
     """One image laid over another: the mask of the upper one says how much of the lower one still shows."""
+    for image in (bottom, top):
+        check_plain(image, "Image.blend")
     return replace(bottom, bands=tuple(_laid(*pair) for pair in pairs(bottom, top, "Image.blend")))
 
 
@@ -179,7 +184,7 @@ def _laid(name: str, bottom: Band, top: Band) -> Band:
 @registry.implements("Image.where")
 def where(input: Image, test: Image, value: Image) -> Image:
     """The value where the test is true and neither is masked; a masked input stays masked."""
-    tests = companions(input, test, "Image.where")
+    tests = companions(input, test, "Image.where", plain=True)
     values = companions(input, value, "Image.where")
 
     def replaced(band: Band) -> Band:
@@ -188,8 +193,7 @@ def where(input: Image, test: Image, value: Image) -> Image:
 
         def change(raster: Raster, condition: Raster, other: Raster) -> Raster:
             use = (condition.values != 0) & (condition.mask > 0) & (other.mask > 0)
-            kept = np.where(use, other.values.astype(type_.dtype), raster.values.astype(type_.dtype))
-            return Raster(kept, raster.mask)
+            return chosen(use, typed(other, type_), typed(raster, type_))._replace(mask=raster.mask)
 
         return band.computed(Pointwise(change, band.node, tests[id(band)].node, new.node), type_)
 

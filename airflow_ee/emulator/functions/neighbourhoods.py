@@ -21,7 +21,7 @@ from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.neighbourhood import Margins, Neighbourhood, Padded
 from airflow_ee.emulator.pixels.raster import Mask, Raster
 from airflow_ee.emulator.pixels.types import DOUBLE, FLOAT, PixelType, type_of_dtype
-from airflow_ee.emulator.values.image import Band, Image
+from airflow_ee.emulator.values.image import Band, Image, check_plain
 from airflow_ee.emulator.values.kernel import Kernel, Weights, shaped
 from airflow_ee.emulator.values.reducers import Output, Pixels, Reducer, Single
 
@@ -40,6 +40,7 @@ MAX_ITERATIONS = 100
 
 def around(band: Band, kernel: Kernel, function: Callable[[Padded, Weights], Raster], type_: PixelType) -> Band:
     """A band computed in a kernel's window."""
+    check_plain(Image((band,)), "Image.neighborhood")
 
     def weights(grid: Grid) -> Weights:
         return kernel.at(grid.projection.nominal_scale)
@@ -66,7 +67,7 @@ def _weighted_sum(padded: Padded, weights: Weights, type_: PixelType) -> Raster:
     total, mask = np.zeros(centre.values.shape), centre.mask
     for row, col, weight in weights.cells:
         deadline.check()
-        values, valid = padded.shifted(row, col)
+        values, valid, _ = padded.shifted(row, col)
         # Garbage under a mask must not meet a weight: infinity times zero is not a number.
         total += weight * np.where(valid > 0, values, 0)
         mask = np.minimum(mask, valid)
@@ -190,7 +191,7 @@ def _extreme(better: Callable[..., NDArray[Any]]) -> Callable[[Padded, Weights],
         best, seen = np.zeros_like(centre.values), np.zeros(centre.mask.shape, np.bool_)
         for row, col, _ in weights.cells:
             deadline.check()
-            values, mask = padded.shifted(row, col)
+            values, mask, _ = padded.shifted(row, col)
             valid = mask > 0
             np.copyto(best, np.where(seen, better(best, values), values), where=valid)
             seen |= valid
@@ -204,7 +205,7 @@ def _running_mean(padded: Padded, weights: Weights) -> tuple[NDArray[Any], Mask]
     total, weight = np.zeros(shape), np.zeros(shape)
     for row, col, share in weights.cells:
         deadline.check()
-        values, mask = padded.shifted(row, col)
+        values, mask, _ = padded.shifted(row, col)
         used = np.where(mask > 0, share, 0.0)
         total += np.where(mask > 0, values, 0) * used
         weight += used
@@ -260,7 +261,7 @@ def distance(image: Image, kernel: Kernel | None = None, skip_masked: bool = Tru
     def nearest(padded: Padded, weights: Weights) -> Raster:
         far = np.full(padded.shifted(0, 0).values.shape, np.inf)
         for row, col, weight in weights.cells:
-            values, valid = padded.shifted(row, col)
+            values, valid, _ = padded.shifted(row, col)
             far = np.where((values != 0) & (valid > 0), np.minimum(far, weight), far)
         far = np.where(far == _HERE, 0.0, far)
         mask = padded.shifted(0, 0).mask if skip_masked else np.ones(far.shape, np.float32)
@@ -286,6 +287,7 @@ def connected_pixel_count(input: Image, max_size: int = 100, eight_connected: bo
     """How many pixels of the same value hang together with each pixel, up to a limit."""
     if not 1 <= max_size <= MAX_CONNECTED:
         raise invalid(f"Image.connectedPixelCount: 'maxSize' must be from 1 to {MAX_CONNECTED}, got {max_size}.")
+    check_plain(input, "Image.connectedPixelCount")
     # Whatever hangs together and leaves a rim of this width has more pixels than are counted.
     margins: Margins = (max_size, max_size, max_size, max_size)
     type_ = PixelType("int", 0, max_size)

@@ -17,7 +17,7 @@ from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.dates import Date, DateRange
 from airflow_ee.emulator.values.element import Collection, Feature, geometry_of
 from airflow_ee.emulator.values.geometry import Geometry, gathered
-from airflow_ee.emulator.values.image import Image, constant, constant_band
+from airflow_ee.emulator.values.image import Image, array_band, constant, constant_band
 from airflow_ee.emulator.values.reducers import Reducer
 
 registry = Registry()
@@ -55,7 +55,7 @@ def as_image(value: Any) -> Image:
     if isinstance(value, list) and value and all(isinstance(each, Image) for each in value):
         return Image((), {}).with_bands(band for image in value for band in image.bands)
     if isinstance(value, Array):
-        raise invalid("Image: an image of an Array is not emulated.")
+        return Image((array_band(FIRST_EXTRA_NAME, value),))
     raise cannot(value, "Image")
 
 

@@ -14,7 +14,7 @@ from airflow_ee.emulator.pixels.raster import render
 from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.element import Feature
 from airflow_ee.emulator.values.geometry import Geometry
-from airflow_ee.emulator.values.image import DEFAULT_PROJECTION, Band, Image
+from airflow_ee.emulator.values.image import DEFAULT_PROJECTION, Band, Image, check_plain
 
 MAX_RECTANGLE = 262_144
 """Pixels of a sampled rectangle."""
@@ -26,9 +26,10 @@ def sample_rectangle(
     region: Geometry | None = None,
     properties: list[Any] | None = None,
     default_value: float | None = None,
-    default_array_value: Any = None,  # noqa: ARG001 -- there are no bands of arrays
+    default_array_value: Any = None,  # noqa: ARG001 -- bands of arrays are refused
 ) -> Feature:
     """The pixels of a bounding box, each band on its own lattice, as an array of rows."""
+    check_plain(image, "Image.sampleRectangle")
     shape = bounded(region, image, "Image.sampleRectangle")
     chosen = image.properties.items()
     kept = {name: value for name, value in chosen if (_named(name) if properties is None else name in properties)}

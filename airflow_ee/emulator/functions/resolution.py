@@ -13,7 +13,7 @@ from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.pixels.aggregation import Aggregated, Array
 from airflow_ee.emulator.pixels.raster import Raster
 from airflow_ee.emulator.pixels.types import DOUBLE
-from airflow_ee.emulator.values.image import Band, Image
+from airflow_ee.emulator.values.image import Band, Image, check_plain
 from airflow_ee.emulator.values.reducers import Reducer, Single
 
 
@@ -27,6 +27,7 @@ def reduce_resolution(image: Image, reducer: Reducer, best_effort: bool = False,
     if reducer.input_count != 1:
         raise invalid("Image.reduceResolution: reducers of several inputs are not emulated.")
     reducer.pixel_types([DOUBLE], 1)
+    check_plain(image, "Image.reduceResolution")
     several = len(reducer.output_names) > 1
     return image.with_bands(
         replace(_combined(band, single, max_pixels), name=f"{band.name}_{name}" if several else band.name)

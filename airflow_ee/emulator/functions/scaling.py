@@ -13,7 +13,7 @@ from airflow_ee.emulator.functions.arithmetic import real_type, settled, unary_b
 from airflow_ee.emulator.functions.promote import as_number, registry
 from airflow_ee.emulator.pixels.raster import Pointwise, Raster, Values
 from airflow_ee.emulator.pixels.types import DOUBLE, PixelType, is_whole, ranged
-from airflow_ee.emulator.values.image import Band, Image
+from airflow_ee.emulator.values.image import Band, Image, check_plain
 
 _BEHAVIORS = ("extrapolate", "clamp", "input", "mask")
 
@@ -78,6 +78,7 @@ def interpolate(image: Image, x: list[Any], y: list[Any], behavior: str = "extra
     if not image.bands:
         raise invalid("Image.interpolate: Image has no bands.")
     band = image.bands[0]
+    check_plain(Image((band,)), "Image.interpolate")
 
     def change(raster: Raster) -> Raster:
         values = raster.values.astype(np.float64)

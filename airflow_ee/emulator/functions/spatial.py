@@ -18,7 +18,7 @@ from airflow_ee.emulator.pixels.grid import Bounds, Grid, Projection, bounds_in,
 from airflow_ee.emulator.pixels.raster import Interpolated, Masked, Node, Positional, Raster, Reprojected, Values
 from airflow_ee.emulator.pixels.types import DOUBLE, FLOAT, PixelType
 from airflow_ee.emulator.values.geometry import Geometry
-from airflow_ee.emulator.values.image import DEFAULT_PROJECTION, Band, Image
+from airflow_ee.emulator.values.image import DEFAULT_PROJECTION, Band, Image, check_plain
 
 _WGS84_AXIS = 6378137.0
 _WGS84_ECCENTRICITY_SQUARED = 0.0066943799901413165
@@ -175,6 +175,8 @@ def resample(image: Image, mode: str = "bilinear") -> Image:
     kernels = {"bilinear": _bilinear, "bicubic": _bicubic}
     if mode not in kernels:
         raise invalid(f"Image.resample: Unknown mode '{mode}'; use bilinear or bicubic.")
+
+    check_plain(image, "Image.resample")
 
     def smoothed(band: Band) -> Band:
         if not band.has_grid:

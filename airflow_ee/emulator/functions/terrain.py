@@ -16,7 +16,7 @@ from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.neighbourhood import Neighbourhood, Padded
 from airflow_ee.emulator.pixels.raster import Raster
 from airflow_ee.emulator.pixels.types import FLOAT, PixelType, type_of_dtype
-from airflow_ee.emulator.values.image import Band, Image
+from airflow_ee.emulator.values.image import Band, Image, check_plain
 
 Array = NDArray[np.float64]
 Formula = Callable[[Array, Array], Array]
@@ -27,6 +27,7 @@ _BYTE = type_of_dtype("uint8")
 
 def steepest(band: Band, name: str, formula: Formula, type_: PixelType = FLOAT) -> Band:
     """A band computed from the gradient; masked where one of the five pixels is."""
+    check_plain(Image((band,)), "Terrain")
 
     def compute(padded: Padded, grid: Grid) -> Raster:
         five = [padded.shifted(row, col) for row, col in ((0, 0), (0, 1), (0, -1), (-1, 0), (1, 0))]

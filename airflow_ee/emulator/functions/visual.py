@@ -14,7 +14,7 @@ from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.pixels.raster import Pointwise, Raster
 from airflow_ee.emulator.pixels.types import PixelType
 from airflow_ee.emulator.values.colours import parse_colour
-from airflow_ee.emulator.values.image import Band, Image, not_named
+from airflow_ee.emulator.values.image import Band, Image, check_plain, not_named
 
 _BYTE = PixelType("int", 0, 255)
 _RGB = ("vis-red", "vis-green", "vis-blue")
@@ -31,6 +31,7 @@ def visualized(
 ) -> Image:
     """Three bands of bytes (one for a single band without a palette)."""
     bands = image.bands[:3]
+    check_plain(Image(bands), "Image.visualize")
     if palette:
         if len(bands) != 1:
             raise invalid("Image.visualize: Cannot provide a palette when visualizing more than one band.")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
+from airflow_ee.emulator.pixels.cells import spread_raster
 from airflow_ee.emulator.pixels.crs import convert
 from airflow_ee.emulator.pixels.grid import Grid, Projection
 from airflow_ee.emulator.pixels.raster import MAX_REPROJECTED_PIXELS, Demand, Node, Raster
@@ -68,7 +69,7 @@ class Aggregated(Node):
         """Combine, a few rows of the grid at once."""
         rows, cols = self._corners(grid)
         window = self._window(rows, cols)
-        source = Raster(*(np.broadcast_to(each, window.shape) for each in inputs[0]))
+        source = spread_raster(inputs[0], window.shape)
         step = max(1, _STACK_CELLS // max(1, grid.width * (self._max_pixels + 1)))
         parts = [self._strip(source, window, rows[top : top + step + 1], cols[top : top + step + 1])
                  for top in range(0, grid.height, step)]  # fmt: skip

@@ -57,5 +57,5 @@ class Neighbourhood(Node):
     def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:
         """Apply the function to the rimmed pixels."""
         shape = self._rimmed(grid).shape
-        values, mask = (np.broadcast_to(each, shape) for each in inputs[0])
+        values, mask = (np.broadcast_to(each, shape) for each in inputs[0][:2])
         return self._function(Padded(values, mask, self._margins(grid)), grid)

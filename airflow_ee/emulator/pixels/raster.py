@@ -9,14 +9,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from math import isqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
+from airflow_ee.emulator.pixels.cells import Canvas, Mask, Raster, TooManyCells, Values, spread
 from airflow_ee.emulator.pixels.grid import OUTSIDE, Grid, Positions, Projection, Sites
+
+__all__ = [
+    "BLOCK_SIDE", "Demand", "Interpolated", "Mask", "Masked", "Node", "Pointwise", "Positional", "Raster", "Reprojected",
+    "Several", "Values", "answer", "block_side", "pick", "render",
+]  # fmt: skip
 
 BLOCK_SIDE = 256
 """Pixels a side that are computed at once: bounds memory whatever the request."""
@@ -24,17 +30,6 @@ BLOCK_SIDE = 256
 BLOCK_VALUES = 64 * BLOCK_SIDE**2
 
 MAX_REPROJECTED_PIXELS = 64_000_000
-
-Values = NDArray[Any]
-Mask = NDArray[np.float32]
-
-
-class Raster(NamedTuple):
-    """Pixel values and how valid each is, from 0 (masked) to 1. Both broadcast to the grid's shape."""
-
-    values: Values
-    mask: Mask
-
 
 Demand = tuple["Node", Grid]
 
@@ -47,16 +42,29 @@ class Node(ABC):
         return ()
 
     @abstractmethod
-    def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:
+    def compute(self, grid: Grid, inputs: Sequence[Any]) -> Raster | tuple[Raster, ...]:
         """The pixels of ``grid``, given what :meth:`demands` asked for."""
 
 
 def answer(nodes: Sequence[Node], grid: Grid) -> list[Raster]:
-    """The pixels of every node on one grid."""
+    """The pixels of every node on one grid. Where arrays get too long for all pixels at once, they come part by part."""
+    try:
+        return _answer(nodes, grid)
+    except TooManyCells:
+        if grid.height == grid.width == 1:
+            raise
+    canvases = [Canvas(grid.shape) for _ in nodes]
+    for part in grid.blocks((max(grid.shape) + 1) // 2):
+        for canvas, raster in zip(canvases, answer(nodes, part), strict=True):
+            canvas.put(part.row - grid.row, part.col - grid.col, part.shape, raster)
+    return [canvas.finished() for canvas in canvases]
+
+
+def _answer(nodes: Sequence[Node], grid: Grid) -> list[Raster]:
     wanted: list[Demand] = [(node, grid) for node in nodes]
     order, asked = _plan(wanted)
     uses = _count_uses(wanted, asked)
-    known: dict[Demand, Raster] = {}
+    known: dict[Demand, Any] = {}
     for job in order:
         deadline.check()
         node, window = job
@@ -113,25 +121,17 @@ def block_side(bands: int) -> int:
 
 def render(nodes: Sequence[Node], grid: Grid) -> list[Raster]:
     """Like :func:`answer` for grids of any size, block by block, with full-shape arrays."""
-    whole: list[Raster] = []
+    canvases = [Canvas(grid.shape) for _ in nodes]
     for block in grid.blocks(block_side(len(nodes))):
-        parts = answer(nodes, block)
-        if not whole:
-            whole = [
-                Raster(np.zeros(grid.shape, part.values.dtype), np.zeros(grid.shape, np.float32)) for part in parts
-            ]
-        top, left = block.row - grid.row, block.col - grid.col
-        window = (slice(top, top + block.height), slice(left, left + block.width))
-        for target, part in zip(whole, parts, strict=True):
-            target.values[window] = part.values
-            target.mask[window] = part.mask
-    return whole
+        for canvas, raster in zip(canvases, answer(nodes, block), strict=True):
+            canvas.put(block.row - grid.row, block.col - grid.col, block.shape, raster)
+    return [canvas.finished() for canvas in canvases]
 
 
 class Pointwise(Node):
     """Pixels computed from the same pixels of other nodes."""
 
-    def __init__(self, function: Callable[..., Raster], *inputs: Node) -> None:
+    def __init__(self, function: Callable[..., Any], *inputs: Node) -> None:
         self._function = function
         self._inputs = inputs
 
@@ -139,9 +139,16 @@ class Pointwise(Node):
         """Every input on the same grid."""
         return tuple((node, grid) for node in self._inputs)
 
-    def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:  # noqa: ARG002 -- a pixel needs no place
+    def compute(self, grid: Grid, inputs: Sequence[Any]) -> Any:  # noqa: ARG002 -- a pixel needs no place
         """Apply the function to the inputs' pixels."""
         return self._function(*inputs)
+
+
+class Several(Pointwise):
+    """Pixels of several results that are found together: those that show them pick theirs from a tuple."""
+
+    def __init__(self, function: Callable[..., tuple[Raster, ...]], *inputs: Node) -> None:
+        super().__init__(function, *inputs)
 
 
 class Positional(Node):
@@ -168,7 +175,7 @@ class Masked(Node):
 
     def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:
         """Mask what is not kept."""
-        return Raster(inputs[0].values, inputs[0].mask * self._keep(grid).astype(np.float32))
+        return inputs[0]._replace(mask=inputs[0].mask * self._keep(grid).astype(np.float32))
 
 
 class Reprojected(Node):
@@ -257,7 +264,8 @@ def pick(raster: Raster, sites: Sites, shape: tuple[int, int]) -> Raster:
     height, width = shape
     good_rows, good_cols = (sites.rows >= 0) & (sites.rows < height), (sites.cols >= 0) & (sites.cols < width)
     rows, cols = np.where(good_rows, sites.rows, 0), np.where(good_cols, sites.cols, 0)
-    values = np.broadcast_to(raster.values, shape)[rows, cols]
+    values = spread(raster.values, shape)[..., rows, cols]
     mask = np.broadcast_to(raster.mask, shape)[rows, cols]
+    lengths = None if raster.lengths is None else spread(raster.lengths, shape)[..., rows, cols]
     inside = good_rows & good_cols
-    return Raster(np.where(inside, values, values.dtype.type(0)), np.where(inside, mask, np.float32(0)))
+    return Raster(np.where(inside, values, values.dtype.type(0)), np.where(inside, mask, np.float32(0)), lengths)

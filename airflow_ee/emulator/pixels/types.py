@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeGuard
 
 import numpy as np
+
+from airflow_ee.emulator.errors import invalid
 
 Precision = Literal["int", "float", "double"]
 _WHOLE = ("uint8", "int8", "uint16", "int16", "uint32", "int32", "int64")
@@ -48,6 +50,10 @@ class PixelType:
             return float(np.iinfo("int64").min), float(np.iinfo("int64").max)
         return -np.inf, np.inf
 
+    def of_arrays(self, dimensions: int) -> PixelType:
+        """The same numbers in arrays of so many axes; 0 for plain numbers."""
+        return self if dimensions == self.dimensions else replace(self, dimensions=dimensions)
+
     def as_value(self) -> dict[str, Any]:
         """How ``getInfo`` shows the type."""
         shown: dict[str, Any] = {"type": "PixelType", "precision": self.precision}
@@ -60,7 +66,8 @@ class PixelType:
         shown: dict[str, Any] = {"precision": self.precision.upper()}
         limits = {"min": self.minimum, "max": self.maximum}
         span = {key: value for key, value in limits.items() if value and np.isfinite(value)}
-        return shown | ({"range": span} if span else {})
+        shown |= {"range": span} if span else {}
+        return shown | ({"dimensionsCount": self.dimensions} if self.dimensions else {})
 
 
 FLOAT = PixelType("float")
@@ -92,10 +99,12 @@ def is_whole(value: object) -> TypeGuard[int | float]:
 
 def union(first: PixelType, second: PixelType) -> PixelType:
     """The narrowest type that holds the values of both."""
+    if first.dimensions != second.dimensions:
+        raise invalid(f"Pixels with {first.dimensions} and with {second.dimensions} dimensions have no common type.")
     precision = widest(first, second)
     low = min(first.range[0], second.range[0])
     high = max(first.range[1], second.range[1])
-    return ranged(precision, low, high)
+    return ranged(precision, low, high).of_arrays(first.dimensions)
 
 
 def widest(first: PixelType, second: PixelType) -> Precision:

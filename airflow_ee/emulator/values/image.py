@@ -10,10 +10,12 @@ import numpy as np
 import shapely
 
 from airflow_ee.emulator.errors import invalid
+from airflow_ee.emulator.pixels.cells import spread_raster
 from airflow_ee.emulator.pixels.crs import WGS84, convert
 from airflow_ee.emulator.pixels.grid import Grid, Projection, bounds_in
 from airflow_ee.emulator.pixels.raster import Node, Positional, Raster
-from airflow_ee.emulator.pixels.types import PixelType, type_of_number
+from airflow_ee.emulator.pixels.types import PixelType, type_of_dtype, type_of_number
+from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.geometry import Geometry, box
 
 DEFAULT_PROJECTION = Projection(WGS84)
@@ -165,6 +167,16 @@ def not_named(image: Image, name: str, function: str) -> Exception:
     return invalid(f"{function}: No band named '{name}'. Available band names: [{', '.join(image.names)}].")
 
 
+def check_plain(image: Image, function: str) -> None:
+    """Refuse bands of arrays where only numbers make sense."""
+    for band in image.bands:
+        if band.type.dimensions:
+            raise invalid(
+                f"{function}: Band '{band.name}' has array pixels of {band.type.dimensions} dimensions; numbers are needed. "
+                "Use Image.arrayFlatten or Image.arrayGet first."
+            )
+
+
 def constant_band(name: str, value: float) -> Band:
     """A band with one value everywhere, valid everywhere."""
     type_ = type_of_number(value)
@@ -172,9 +184,19 @@ def constant_band(name: str, value: float) -> Band:
     return Band(name, type_, Positional(lambda grid: full(raster, grid)))
 
 
+def array_band(name: str, array: Array) -> Band:
+    """A band with one array everywhere, valid everywhere."""
+    type_, values = type_of_dtype(array.values.dtype), array.values
+    if type_.precision == "int" and values.size:
+        type_ = PixelType("int", int(values.min()), int(values.max()))
+    cells = values.astype(type_.dtype)[..., np.newaxis, np.newaxis]
+    raster = Raster(cells, np.ones((1, 1), np.float32))
+    return Band(name, type_.of_arrays(array.dimensions), Positional(lambda grid: full(raster, grid)))
+
+
 def full(raster: Raster, grid: Grid) -> Raster:
     """A raster of one pixel seen as one of the grid's shape."""
-    return Raster(np.broadcast_to(raster.values, grid.shape), np.broadcast_to(raster.mask, grid.shape))
+    return spread_raster(raster, grid.shape)
 
 
 def constant(value: float, name: str = "constant") -> Image:
