@@ -217,5 +217,7 @@ def test_a_clipped_image_shows_its_window_and_its_footprint(evaluate):
     assert "properties" not in compared
 
 
-def test_an_array_as_an_image_is_refused_by_name(refusal):
-    assert refusal(lambda ee: ee.Image(ee.Array([4, 5])).bandNames()) == "Image: an image of an Array is not emulated."
+def test_an_array_is_an_image_of_arrays(evaluate):
+    assert evaluate(lambda ee: ee.Image(ee.Array([[4, 5]])).bandTypes()) == {
+        "constant": {"type": "PixelType", "precision": "int", "min": 4, "max": 5, "dimensions": 2}
+    }

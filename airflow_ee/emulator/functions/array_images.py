@@ -14,7 +14,7 @@ from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions import array_shapes as shapes
 from airflow_ee.emulator.functions.arithmetic import joined, settled_raster
 from airflow_ee.emulator.functions.array_bands import Plan, at_pixels, computed, each_band, each_pair, elements
-from airflow_ee.emulator.functions.batch_matrices import dot
+from airflow_ee.emulator.values.batch_matrices import dot
 from airflow_ee.emulator.functions.elementwise import Values
 from airflow_ee.emulator.functions.masks import companions
 from airflow_ee.emulator.functions.promote import as_number, as_whole, registry, texts

@@ -14,7 +14,7 @@ from airflow_ee.emulator.functions.arithmetic import settled
 from airflow_ee.emulator.functions.promote import as_collection, registry
 from airflow_ee.emulator.functions.reducers import PLAIN
 from airflow_ee.emulator.pixels.cells import chosen, typed
-from airflow_ee.emulator.pixels.raster import Node, Pointwise, Raster
+from airflow_ee.emulator.pixels.raster import Node, Pointwise, Raster, Several
 from airflow_ee.emulator.pixels.types import PixelType, union
 from airflow_ee.emulator.values.element import Collection
 from airflow_ee.emulator.values.image import Band, Image, check_plain
@@ -56,7 +56,7 @@ def reduced(names: Sequence[str], reducer: Reducer, inputs: Sequence[Sequence[Ba
     for step in reducer.by_step():
         count = len(step.output_names)
         # Results of one step are computed together, once for all the bands that show them.
-        together = Pointwise(partial(_reduce, step, depth), *nodes)
+        together = Several(partial(_reduce, step, depth), *nodes)
         for place in range(count):
             type_ = made[len(found)]
             node = Pointwise(partial(_result, place, type_), together)
@@ -64,17 +64,15 @@ def reduced(names: Sequence[str], reducer: Reducer, inputs: Sequence[Sequence[Ba
     return found
 
 
-def _reduce(reducer: Reducer, depth: int, *rasters: Raster) -> Raster:
-    """The results one after the other along a first axis."""
+def _reduce(reducer: Reducer, depth: int, *rasters: Raster) -> tuple[Raster, ...]:
     inputs: list[Layers] = [rasters[start : start + depth] for start in range(0, len(rasters), depth)]
     results = reducer.of_layers(inputs)
-    values = results[0].values[None] if len(results) == 1 else np.stack([each.values for each in results])
-    return Raster(values, np.stack([each.known for each in results]).astype(np.float32))
+    return tuple(Raster(each.values, each.known.astype(np.float32), each.lengths) for each in results)
 
 
-def _result(place: int, type_: PixelType, results: Raster) -> Raster:
-    mask = results.mask[place]
-    return settled(np.where(mask > 0, results.values[place], 0), mask, type_)
+def _result(place: int, type_: PixelType, results: Sequence[Raster]) -> Raster:
+    values, mask, lengths = results[place]
+    return settled(np.where(mask > 0, values, 0), mask, type_, lengths)
 
 
 def reduced_stack(collection: Collection, reducer: Reducer, function: str, *, named: bool = True) -> list[Band]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from airflow_ee.emulator.functions import batch_matrices
+from airflow_ee.emulator.values import batch_matrices
 from airflow_ee.emulator.functions.array_shapes import lone
 from airflow_ee.emulator.functions.arrays import alike, number
 from airflow_ee.emulator.functions.elementwise import Values

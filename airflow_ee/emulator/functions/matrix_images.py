@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions import batch_matrices
+from airflow_ee.emulator.values import batch_matrices
 from airflow_ee.emulator.functions.array_bands import Plan, each_band, each_pair, elements
 from airflow_ee.emulator.functions.elementwise import Values
 from airflow_ee.emulator.functions.matrices import DECOMPOSITIONS, MATRICES, NUMBERS, Compute

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
+from airflow_ee.emulator.functions import reducers  # noqa: F401 -- declares the reducers that focal operations run
 from airflow_ee.emulator.functions.arithmetic import settled
 from airflow_ee.emulator.functions.kernels import SHAPES
 from airflow_ee.emulator.functions.promote import registry
@@ -90,7 +91,7 @@ def reduce_neighborhood(
         raise invalid(f"Image.reduceNeighborhood: Unknown optimization '{optimization}'; use boxcar or window.")
     if reducer.input_count != 1:
         raise invalid("Image.reduceNeighborhood: reducers of several inputs are not emulated.")
-    reducer.pixel_types([DOUBLE], 1)
+    reducer.check_numbers()
     bands = [
         replace(moving(band, single, kernel, input_weight, skip_masked=skip_masked), name=f"{band.name}_{name}")
         for band in image.bands

@@ -15,6 +15,7 @@ from airflow_ee.emulator.pixels.grid import Projection, grid_over
 from airflow_ee.emulator.values.element import Collection
 from airflow_ee.emulator.values.geometry import Geometry
 from airflow_ee.emulator.values.image import DEFAULT_PROJECTION, Image
+from airflow_ee.emulator.values.reducers.column import as_items
 
 MAX_VALUES = 1_048_576
 
@@ -66,7 +67,7 @@ def _column(image: Image, patch: Patch, places: tuple[Places, Places]) -> list[l
     """One image's rows, empty for the pixels outside of its footprint and for those that all bands mask."""
     inside = image.geometry().contains(places[0], places[1], WGS84)
     found = samples([band.node for band in image.bands], patch) if inside.any() else []
-    values = [(each.values.tolist(), (each.mask > 0).tolist()) for each in found]
+    values = [(as_items(each.values), (each.mask > 0).tolist()) for each in found]
     index, time = property_of(image, "system:index"), property_of(image, "system:time_start")
     longitudes, latitudes = (each.tolist() for each in places)
     return [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,16 @@ from numpy.typing import NDArray
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.functions.spatial import resolved
+from airflow_ee.emulator.pixels.cells import spread_raster
 from airflow_ee.emulator.pixels.crs import WGS84, convert
 from airflow_ee.emulator.pixels.grid import Grid, Projection, grid_over
-from airflow_ee.emulator.pixels.raster import Node, answer, block_side
+from airflow_ee.emulator.pixels.raster import Node, Raster, answer, block_side
+from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.element import Collection, Feature
 from airflow_ee.emulator.values.geometry import Geometry
 from airflow_ee.emulator.values.image import DEFAULT_PROJECTION, WORLD, Image
 from airflow_ee.emulator.values.reducers import Column, Reducer
+from airflow_ee.emulator.values.reducers.column import as_objects, together
 
 Places = NDArray[np.float64]
 
@@ -119,6 +123,7 @@ class Samples:
     """One band's pixels of a patch."""
 
     values: NDArray[Any]
+    """As a column has them."""
     mask: NDArray[np.float32]
 
 
@@ -126,9 +131,19 @@ def samples(nodes: Sequence[Node], patch: Patch) -> list[Samples]:
     """The pixels of a patch, of every node."""
     found = []
     for raster in answer(nodes, patch.grid):
-        values, mask = (np.broadcast_to(each, patch.grid.shape) for each in raster)
-        found.append(Samples(values[patch.rows, patch.cols], mask[patch.rows, patch.cols]))
+        whole = spread_raster(raster, patch.grid.shape)
+        found.append(Samples(_cells(whole, patch), whole.mask[patch.rows, patch.cols]))
     return found
+
+
+def _cells(raster: Raster, patch: Patch) -> NDArray[Any]:
+    """The pixels one after the other; arrays of different shapes as objects."""
+    cells = np.moveaxis(raster.values[..., patch.rows, patch.cols], -1, 0)
+    if raster.lengths is None:
+        return cells
+    lengths = raster.lengths[:, patch.rows, patch.cols].T.tolist()
+    shapes = [tuple(slice(length) for length in each) for each in lengths]
+    return as_objects([Array.of_pixel(cell[shape]) for cell, shape in zip(cells, shapes, strict=True)])
 
 
 def region_columns(nodes: Sequence[Node], grid: Grid, shape: Geometry) -> list[Column]:
@@ -138,7 +153,7 @@ def region_columns(nodes: Sequence[Node], grid: Grid, shape: Geometry) -> list[C
     for patch in patches(grid, shape, len(nodes)):
         columns = [_column(each, patch) for each in samples(nodes, patch)]
         used = np.logical_or.reduce([(column.weights > 0) | column.counted for column in columns])
-        kept += int(used.sum()) * len(nodes)
+        kept += int(used.sum()) * sum(prod(column.values.shape[1:]) for column in columns)
         if kept > MAX_KEPT:
             raise invalid("User memory limit exceeded.")
         for part, column in zip(parts, columns, strict=True):
@@ -155,8 +170,8 @@ def _joined(parts: Sequence[Column]) -> Column:
     if not parts:
         return Column(np.zeros(0), np.zeros(0), np.zeros(0, np.bool_))
     columns = ([part.values for part in parts], [part.weights for part in parts], [part.counted for part in parts])
-    values, weights, counted = (np.concatenate(each) for each in columns)
-    return Column(values, weights, counted)
+    weights, counted = (np.concatenate(each) for each in columns[1:])
+    return Column(together(columns[0]), weights, counted)
 
 
 @registry.implements("Image.reduceRegion")

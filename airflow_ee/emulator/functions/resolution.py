@@ -26,7 +26,7 @@ def reduce_resolution(image: Image, reducer: Reducer, best_effort: bool = False,
         raise invalid("Image.reduceResolution of an image without a projection of its own is not emulated")
     if reducer.input_count != 1:
         raise invalid("Image.reduceResolution: reducers of several inputs are not emulated.")
-    reducer.pixel_types([DOUBLE], 1)
+    reducer.check_numbers()
     check_plain(image, "Image.reduceResolution")
     several = len(reducer.output_names) > 1
     return image.with_bands(

@@ -27,7 +27,8 @@ from airflow_ee.emulator.pixels.grid import Projection, grid_over
 from airflow_ee.emulator.values import chance
 from airflow_ee.emulator.values.element import Collection, Feature
 from airflow_ee.emulator.values.geometry import Geometry
-from airflow_ee.emulator.values.image import Image
+from airflow_ee.emulator.values.image import Image, check_plain
+from airflow_ee.emulator.values.reducers.column import as_items, together
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +57,7 @@ class Table:
     def properties(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
         """A dictionary for each pixel; masked bands are null."""
         bands = [
-            [value if valid else None for value, valid in zip(values.tolist(), known.tolist(), strict=True)]
+            [value if valid else None for value, valid in zip(as_items(values), known.tolist(), strict=True)]
             for values, known in zip(self.values, self.known, strict=True)
         ]
         for row in zip(*bands, strict=True):
@@ -111,7 +112,7 @@ def _joined(parts: Sequence[Table], bands: int) -> Table:
     if not parts:
         nothing = np.zeros(0, np.int64)
         return Table(nothing, nothing, [np.zeros(0)] * bands, [np.zeros(0, np.bool_)] * bands)
-    values = [np.concatenate([part.values[band] for part in parts]) for band in range(bands)]
+    values = [together([part.values[band] for part in parts]) for band in range(bands)]
     known = [np.concatenate([part.known[band] for part in parts]) for band in range(bands)]
     return Table(
         np.concatenate([part.rows for part in parts]), np.concatenate([part.cols for part in parts]), values, known
@@ -213,6 +214,7 @@ def stratified_sample(
     check_tile_scale(tile_scale, function)
     lattice = working_projection(image, scale, projection, None, function)
     classes = image.band(class_band, function=function) if class_band is not None else image.bands[0]
+    check_plain(Image((classes,)), function)
     if classes.type.precision != "int":
         raise invalid(f"{function}: The class band '{classes.name}' must contain integers.")
     wanted = _wanted(class_values, class_points, function)

@@ -229,7 +229,7 @@ def _looked_at(tile: Tile, path: Path, dataset: Any, tileset: Tileset) -> Sheet:
 
 
 def _stacked(*layers: Raster) -> Raster:
-    values, mask = layers[0]
+    values, mask, _ = layers[0]
     for layer in layers[1:]:
         valid = layer.mask > 0
         values, mask = np.where(valid, layer.values, values), np.where(valid, layer.mask, mask)

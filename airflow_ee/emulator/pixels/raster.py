@@ -42,7 +42,7 @@ class Node(ABC):
         return ()
 
     @abstractmethod
-    def compute(self, grid: Grid, inputs: Sequence[Any]) -> Raster | tuple[Raster, ...]:
+    def compute(self, grid: Grid, inputs: Sequence[Any]) -> Raster:
         """The pixels of ``grid``, given what :meth:`demands` asked for."""
 
 

@@ -47,6 +47,11 @@ class Array:
         shape = _shape(numbers, flat)
         return None if flat else cls(np.zeros(shape, dtype=np.float64))
 
+    @classmethod
+    def of_pixel(cls, values: NDArray[Any]) -> Array:
+        """An array from what a pixel holds, whose numbers may be of any type."""
+        return cls(values.astype(np.int64) if values.dtype.kind in "biu" else values)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The lengths of the axes."""

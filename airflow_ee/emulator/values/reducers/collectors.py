@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import reduce
+from math import prod
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
+from airflow_ee.emulator.pixels.batches import compacted
+from airflow_ee.emulator.pixels.cells import check_cells, pixel_shape, spread
+from airflow_ee.emulator.pixels.types import PixelType, union
 from airflow_ee.emulator.values.element import Collection, Feature
 from airflow_ee.emulator.values.reducers.column import Column, complete
 from airflow_ee.emulator.values.reducers.kernel import Kernel, Layers, Output, Pixels, check_width, stacked, weights_of
@@ -21,6 +26,7 @@ class ToList(Kernel):
 
     grouped: bool = False
     optional: int = 0
+    takes_arrays: ClassVar[bool] = True
 
     def on_columns(self, columns: Sequence[Column], *, weighted: bool) -> list[Any]:
         """The list, perhaps empty."""
@@ -30,6 +36,25 @@ class ToList(Kernel):
         present = np.logical_or.reduce([column.present for column in columns])
         kept = complete([column.where(present) for column in columns], weighted=weighted, optional=self.optional)
         return list(zip(*(_nullable(column) for column in kept), strict=True))
+
+    def on_layers(self, inputs: Sequence[Layers], *, weighted: bool) -> list[Pixels]:  # noqa: ARG002 -- 0 or not
+        """An array at every pixel, as long as there are layers that show all inputs."""
+        shape = pixel_shape([layer for layers in inputs for layer in layers])
+        check_cells(len(inputs) * len(inputs[0]) * prod(shape))
+        keep = np.logical_and.reduce([[spread(layer.mask, shape) > 0 for layer in layers] for layers in inputs])
+        values = np.stack([[spread(layer.values, shape) for layer in layers] for layers in inputs], axis=1)
+        cells = values if self.grouped else values[:, 0]
+        made = compacted(cells.reshape(*cells.shape[:-2], -1), keep.reshape(len(keep), -1))
+        lengths = None if made.lengths is None else made.lengths.reshape(-1, *shape)
+        return [Pixels(made.values.reshape(*made.values.shape[:-1], *shape), keep.any(axis=0), lengths)]
+
+    def result_types(self, types: Sequence[PixelType], count: int) -> list[PixelType]:  # noqa: ARG002 -- of any length
+        """Vectors, or rows of tuples."""
+        if any(type_.dimensions for type_ in types):
+            raise invalid(f"{self.label}: Cannot convert Array to Number.")
+        if self.optional:
+            raise invalid(f"{self.label}: numOptional is not emulated where arrays are made, since these hold no nulls.")
+        return [reduce(union, types).of_arrays(2 if self.grouped else 1)]
 
 
 def _nullable(column: Column) -> list[Any]:
@@ -42,6 +67,11 @@ class ToCollection(ToList):
     """The rows as features without geometry."""
 
     properties: tuple[str, ...] = ()
+
+    @property
+    def fits_pixels(self) -> bool:
+        """Never."""
+        return False
 
     def on_columns(self, columns: Sequence[Column], *, weighted: bool) -> list[Any]:
         """One collection; its features are numbered."""

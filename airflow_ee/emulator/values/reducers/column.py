@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
+from airflow_ee.emulator.values.array import Array
 
 Weights = NDArray[np.float64]
 Rows = NDArray[np.bool_]
@@ -24,7 +25,7 @@ class Column:
     """
 
     values: NDArray[Any]
-    """Numbers of one type, or any objects."""
+    """Numbers of one type, or any objects. What has more axes than one is a row of arrays that are all of one shape."""
     weights: Weights
     """What a row counts for where weights are asked about."""
     counted: Rows
@@ -65,6 +66,8 @@ class Column:
 
     def numbers(self, reducer: str) -> NDArray[np.float64]:
         """The values as doubles, nulls as zeros; anything but a number is refused."""
+        if self.values.ndim > 1:
+            raise invalid(f"{reducer}: Cannot convert Array to Number.")
         if self.values.dtype != object:
             return self.values.astype(np.float64)
         plain = [0.0 if value is None else value for value in self.values]
@@ -75,12 +78,34 @@ class Column:
 
     def items(self) -> list[Any]:
         """The values as Python's own; those of nulls mean nothing."""
-        items: list[Any] = self.values.tolist()
-        return items
+        return as_items(self.values)
 
     def item(self, row: int) -> Any:
         """One value as Python's own, or None."""
-        return self.values[row : row + 1].tolist()[0] if self.counted[row] or self.weights[row] > 0 else None
+        return as_items(self.values[row : row + 1])[0] if self.counted[row] or self.weights[row] > 0 else None
+
+
+def as_items(values: NDArray[Any]) -> list[Any]:
+    """The values of a column as Python's own numbers, or as arrays."""
+    if values.ndim > 1:
+        return [Array.of_pixel(each) for each in values]
+    items: list[Any] = values.tolist()
+    return items
+
+
+def together(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The values of several columns one after the other; arrays of different shapes become objects."""
+    if len({part.shape[1:] for part in parts}) == 1:
+        return np.concatenate(parts)
+    return as_objects([item for part in parts for item in as_items(part)])
+
+
+def as_objects(items: Sequence[Any]) -> NDArray[Any]:
+    """Any values, as they are."""
+    packed = np.empty(len(items), dtype=object)
+    for row, item in enumerate(items):
+        packed[row] = item
+    return packed
 
 
 def complete(columns: Sequence[Column], *, weighted: bool, optional: int = 0) -> list[Column]:
@@ -99,11 +124,7 @@ def _packed(values: Sequence[Any]) -> NDArray[Any]:
         return np.array([0 if value is None else value for value in values], dtype=np.int64)
     if kinds == {float}:
         return np.array([0.0 if value is None else value for value in values], dtype=np.float64)
-    packed = np.empty(len(values), dtype=object)
-    packed[:] = [None] * len(values)
-    for row, value in enumerate(values):
-        packed[row] = value
-    return packed
+    return as_objects(values)
 
 
 def _kind(value: Any) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from math import prod
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import EmulatorError, invalid
-from airflow_ee.emulator.pixels.raster import Raster
+from airflow_ee.emulator.pixels.cells import Lengths, Raster, check_cells
 from airflow_ee.emulator.pixels.types import DOUBLE, FLOAT, PixelType, ranged, type_of_dtype
 from airflow_ee.emulator.values.reducers.column import Column, complete
 
@@ -30,6 +31,8 @@ class Pixels(NamedTuple):
 
     values: Array
     known: NDArray[np.bool_]
+    lengths: Lengths | None = None
+    """Where the result is an array, and not as long everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Output:
     """The input whose type the result's type follows."""
     empty: float | None = None
     """The result where there is no row; None where that is null."""
+    dimensions: int = 0
+    """Of a result that is an array."""
 
     def type_for(self, types: Sequence[PixelType], count: int) -> PixelType:
         """The type of the result over ``count`` values of the inputs' types."""
@@ -80,6 +85,9 @@ class Kernel(ABC):
     weighted: bool = True
     """Whether a row's weight matters by default."""
 
+    takes_arrays: ClassVar[bool] = False
+    """Whether its inputs may be arrays."""
+
     @abstractmethod
     def on_columns(self, columns: Sequence[Column], *, weighted: bool) -> list[Any]:
         """The results over rows."""
@@ -93,9 +101,13 @@ class Kernel(ABC):
         """Whether a pixel can hold the results."""
         return type(self).on_layers is not Kernel.on_layers
 
+    def result_types(self, types: Sequence[PixelType], count: int) -> list[PixelType]:
+        """The types of pixels that hold the results."""
+        return [output.type_for(types, count).of_arrays(output.dimensions) for output in self.outputs]
+
     def no_pixels(self) -> EmulatorError:
         """Why an image cannot be reduced by this."""
-        return invalid(f"{self.label}: its result is not a number; array-valued pixels are not emulated.")
+        return invalid(f"{self.label}: its result is neither a number nor an array, so that no pixel can hold it.")
 
 
 Compute = Callable[[list[NDArray[np.float64]], NDArray[np.float64]], list[NDArray[np.float64]]]
@@ -132,6 +144,7 @@ class Statistic(Kernel):
 def stacked(layers: Sequence[Array]) -> NDArray[np.float64]:
     """Layers as one array of doubles, copied once."""
     shape = np.broadcast_shapes(*(layer.shape for layer in layers))
+    check_cells(len(layers) * prod(shape))
     whole = np.empty((len(layers), *shape))
     for target, layer in zip(whole, layers, strict=True):
         target[...] = layer

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from airflow_ee.emulator.pixels.cells import chosen
+from airflow_ee.emulator.pixels.types import PixelType
 from airflow_ee.emulator.values.reducers.column import Column, complete
 from airflow_ee.emulator.values.reducers.kernel import Kernel, Layers, Output, Pixels, check_width
 
@@ -60,6 +62,7 @@ class End(Kernel):
 
     last: bool = False
     skips_nulls: bool = True
+    takes_arrays: ClassVar[bool] = True
 
     def on_columns(self, columns: Sequence[Column], *, weighted: bool) -> list[Any]:
         """The value, of any kind, or null."""
@@ -70,13 +73,17 @@ class End(Kernel):
     def on_layers(self, inputs: Sequence[Layers], *, weighted: bool) -> list[Pixels]:  # noqa: ARG002 -- 0 or not
         """The value at every pixel."""
         layers = inputs[0][::-1] if self.last else inputs[0]
-        values, known = np.array(layers[0].values), np.asarray(layers[0].mask > 0)
+        whole = layers[0]
         for layer in layers[1:] if self.skips_nulls else []:
+            known = whole.mask > 0
             if known.all():
                 break
-            values = np.where(known, values, layer.values)
-            known = known | (layer.mask > 0)
-        return [Pixels(values, np.broadcast_to(known, values.shape))]
+            whole = chosen(known, whole, layer)
+        return [Pixels(whole.values, np.asarray(whole.mask > 0), whole.lengths)]
+
+    def result_types(self, types: Sequence[PixelType], count: int) -> list[PixelType]:  # noqa: ARG002 -- a layer's own
+        """That of the layers, numbers or arrays."""
+        return [types[0]]
 
 
 def extreme(name: Literal["min", "max"], inputs: int = 1) -> Extreme:

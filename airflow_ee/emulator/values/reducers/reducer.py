@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.pixels.raster import Raster
-from airflow_ee.emulator.pixels.types import PixelType
+from airflow_ee.emulator.pixels.types import DOUBLE, PixelType
 from airflow_ee.emulator.values.reducers.column import Column
 from airflow_ee.emulator.values.reducers.kernel import Kernel, Layers, Output, Pixels, check_width
 
@@ -33,6 +33,8 @@ class Step:
     def on_columns(self, columns: Sequence[Column]) -> list[Any]:
         """The results over rows."""
         chosen = [columns[i] for i in self.inputs]
+        if not self.kernel.takes_arrays and any(column.values.ndim > 1 for column in chosen):
+            raise invalid(f"{self.kernel.label}: Cannot convert Array to Number.")
         if self.weights:
             chosen = [_weighed(one, columns[two]) for one, two in zip(chosen, self.weights, strict=True)]
         return self.kernel.on_columns(chosen, weighted=self.weighted)
@@ -52,7 +54,7 @@ def _weighed(column: Column, weights: Column) -> Column:
 
 def _weighed_layers(layers: Layers, weights: Layers) -> Layers:
     pairs = zip(layers, weights, strict=True)
-    return [Raster(one.values, np.where((one.mask > 0) & (two.mask > 0), two.values, 0.0)) for one, two in pairs]
+    return [one._replace(mask=np.where((one.mask > 0) & (two.mask > 0), two.values, 0.0)) for one, two in pairs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +128,17 @@ class Reducer:
         for step in self.steps:
             if not step.kernel.fits_pixels:
                 raise step.kernel.no_pixels()
-            found += [output.type_for([types[i] for i in step.inputs], count) for output in step.kernel.outputs]
+            own = [types[i] for i in step.inputs]
+            if not step.kernel.takes_arrays and any(type_.dimensions for type_ in own):
+                raise invalid(f"{step.kernel.label}: Cannot convert Array to Number.")
+            found += step.kernel.result_types(own, count)
         return [type_ for name, type_ in zip(self.names, found, strict=True) if name]
+
+    def check_numbers(self) -> None:
+        """Refuse a reducer whose results over numbers are not all numbers, where no arrays can be."""
+        types = self.pixel_types([DOUBLE] * self.input_count, 1)
+        if any(type_.dimensions for type_ in types):
+            raise invalid(f"{self.label}: its results must be numbers here.")
 
     def singles(self) -> list[Single]:
         """Each result by itself, so that only what is asked for need be computed."""
@@ -211,6 +222,8 @@ def split(reducer: Reducer) -> Reducer:
 class Repeated(Kernel):
     """Copies of a reducer, each with inputs of its own; every result is the list of the copies' results."""
 
+    takes_arrays: ClassVar[bool] = True
+
     reducer: Reducer = field(kw_only=True)
 
     def on_columns(self, columns: Sequence[Column], *, weighted: bool) -> list[Any]:  # noqa: ARG002 -- its reducer knows
@@ -239,6 +252,8 @@ def repeated(reducer: Reducer, count: int) -> Reducer:
 class Grouped(Kernel):
     """A reducer applied to the rows of each value of one input."""
 
+    takes_arrays: ClassVar[bool] = True
+
     reducer: Reducer = field(kw_only=True)
     place: int = field(kw_only=True)
     name: str = field(kw_only=True)
@@ -261,6 +276,8 @@ class Grouped(Kernel):
 
 def _partition(values: NDArray[Any]) -> tuple[list[Any], list[NDArray[np.int64]]]:
     """Distinct values in order, and the rows of each; whole numbers among real ones become whole."""
+    if values.ndim > 1:
+        raise invalid("Reducer.group: groups must be all numbers or all texts.")
     try:
         keys, where = np.unique(values, return_inverse=True)
     except TypeError:

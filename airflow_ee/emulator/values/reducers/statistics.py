@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -134,6 +134,13 @@ class Sums(Statistic):
 @dataclass(frozen=True, slots=True)
 class Count(Sums):
     """How many rows have a value, of whatever kind."""
+
+    takes_arrays: ClassVar[bool] = True
+
+    def on_layers(self, inputs: Sequence[Layers], *, weighted: bool) -> list[Pixels]:
+        """How many layers show the pixel, whatever they show."""
+        masks = [Raster(layer.mask, layer.mask) for layer in inputs[0]]
+        return Sums.on_layers(self, [masks], weighted=weighted)
 
     def on_columns(self, columns: Sequence[Column], *, weighted: bool) -> list[Any]:
         """A whole number."""

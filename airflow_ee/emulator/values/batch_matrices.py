@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions.elementwise import Values
-from airflow_ee.emulator.pixels.cells import check_cells
+from airflow_ee.emulator.pixels.cells import Values, check_cells
 
 Numbers = NDArray[np.float64]
 
@@ -122,7 +121,7 @@ def _in_front(batch: Numbers) -> Numbers:
     return np.ascontiguousarray(np.moveaxis(batch, -1, 0))
 
 
-def _behind(matrices: Numbers) -> Numbers:
+def _behind(matrices: Values) -> Values:
     return np.moveaxis(matrices, 0, -1)
 
 
@@ -177,7 +176,7 @@ def reflected(left: Numbers, right: Numbers) -> tuple[Numbers, Numbers]:
         square = total(mirror**2)
         factor = np.divide(2.0, square, out=np.zeros_like(square), where=square > 0)
         for part in (upper[column:, column + 1 :], sides[column:]):
-            part -= mirror[:, np.newaxis] * (factor * total(mirror[:, np.newaxis] * part))
+            part[...] -= mirror[:, np.newaxis] * (factor * total(mirror[:, np.newaxis] * part))
         upper[column, column], upper[column + 1 :, column] = end, 0.0
     return upper, sides
 
