@@ -128,7 +128,7 @@ def test_names_of_results(evaluate, make, names):
         (lambda r: r.mean().group(2), [[1, 2]], "groupField"),
         (lambda r: r.bitwiseAnd(), [1.5], "integer only"),
         (lambda r: r.toList(2, 3), [[1, 2]], "numOptional"),
-        (lambda r: r.robustLinearRegression(1), [[1, 2]], "Reducer.robustLinearRegression"),
+        (lambda r: r.histogramCombiner(), [[1, 2]], "Reducer.histogramCombiner"),
         (lambda r: r.fixedHistogram(1, 1, 2), [1], "min must be less than max"),
         (lambda r: r.fixedHistogram(0, 1, 0), [1], "steps"),
         (lambda r: r.mean().repeat(100_000), [1], "too many"),

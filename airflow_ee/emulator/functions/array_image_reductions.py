@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions.array_bands import Plan, each_band
+from airflow_ee.emulator.functions.array_bands import Plan, each_band, elements
 from airflow_ee.emulator.functions.array_shapes import axis_of, check_axes
 from airflow_ee.emulator.functions.elementwise import Values
 from airflow_ee.emulator.functions.neighbourhoods import window_type
@@ -21,7 +21,6 @@ from airflow_ee.emulator.functions.promote import as_whole, registry
 from airflow_ee.emulator.pixels.batches import Batch
 from airflow_ee.emulator.pixels.cells import Raster
 from airflow_ee.emulator.pixels.types import PixelType, type_of_dtype
-from airflow_ee.emulator.functions.array_bands import elements
 from airflow_ee.emulator.values.image import Image
 from airflow_ee.emulator.values.reducers import Layers, Pixels, Reducer
 
@@ -134,5 +133,5 @@ def _accumulated(function: str, reducer: Reducer, axis: int, batch: Values) -> B
         known.append(np.broadcast_to(made.known, along.shape[1:]))
     if not found:
         return Batch(batch)
-    valid = np.stack(known).reshape(-1, batch.shape[-1]).all(axis=0)
+    valid = np.asarray(np.stack(known).reshape(-1, batch.shape[-1]).all(axis=0))
     return Batch(np.moveaxis(np.stack(found), 0, axis), known=valid)

@@ -14,7 +14,6 @@ from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions import array_shapes as shapes
 from airflow_ee.emulator.functions.arithmetic import joined, settled_raster
 from airflow_ee.emulator.functions.array_bands import Plan, at_pixels, computed, each_band, each_pair, elements
-from airflow_ee.emulator.values.batch_matrices import dot
 from airflow_ee.emulator.functions.elementwise import Values
 from airflow_ee.emulator.functions.masks import companions
 from airflow_ee.emulator.functions.promote import as_number, as_whole, registry, texts
@@ -22,6 +21,7 @@ from airflow_ee.emulator.pixels.batches import Batch, batched
 from airflow_ee.emulator.pixels.cells import lengths_of, pixel_shape, spread
 from airflow_ee.emulator.pixels.raster import Pointwise, Raster
 from airflow_ee.emulator.pixels.types import PixelType, type_of_dtype, type_of_number
+from airflow_ee.emulator.values.batch_matrices import dot
 from airflow_ee.emulator.values.image import Band, Image, check_bands, check_plain
 
 ARRAY = "array"

@@ -129,4 +129,4 @@ def _common_lengths(function: str, axis: int, lengths: Sequence[Lengths], valid:
     rest = np.maximum.reduce([np.where(known, each, 0) for each, known in zip(others, valid, strict=True)])
     if any(((each != rest) & known).any() for each, known in zip(others, valid, strict=True)):
         raise invalid(f"{function}: Arrays must have the same lengths on all axes but {axis}.")
-    return rest
+    return np.asarray(rest)

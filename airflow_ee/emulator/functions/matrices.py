@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from airflow_ee.emulator.values import batch_matrices
 from airflow_ee.emulator.functions.array_shapes import lone
 from airflow_ee.emulator.functions.arrays import alike, number
 from airflow_ee.emulator.functions.elementwise import Values
 from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.values import batch_matrices
 from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.eigen import eigen
 

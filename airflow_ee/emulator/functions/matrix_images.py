@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.values import batch_matrices
 from airflow_ee.emulator.functions.array_bands import Plan, each_band, each_pair, elements
 from airflow_ee.emulator.functions.elementwise import Values
 from airflow_ee.emulator.functions.matrices import DECOMPOSITIONS, MATRICES, NUMBERS, Compute
@@ -16,6 +15,7 @@ from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.pixels.batches import batched_parts
 from airflow_ee.emulator.pixels.raster import Pointwise, Raster, Several
 from airflow_ee.emulator.pixels.types import DOUBLE, PixelType, type_of_dtype
+from airflow_ee.emulator.values import batch_matrices
 from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.image import Band, Image, array_band
 

@@ -10,18 +10,25 @@ from airflow_ee.emulator.functions.promote import as_number, registry, texts
 from airflow_ee.emulator.values.image import Image
 from airflow_ee.emulator.values.reducers import Kernel, Output, Reducer, combined, for_each, grouped, repeated, split
 from airflow_ee.emulator.values.reducers.collectors import COUNTERS, Frequencies, to_collection, to_list
+from airflow_ee.emulator.values.reducers.correlations import CORRELATIONS, kendalls_correlation
+from airflow_ee.emulator.values.reducers.covariances import covariance, for_each_element
 from airflow_ee.emulator.values.reducers.histograms import Histogram, bucket_count, least_width
 from airflow_ee.emulator.values.reducers.order import ENDS, extreme
 from airflow_ee.emulator.values.reducers.quantiles import IntervalMean, Mode, Quantiles, quantiles
+from airflow_ee.emulator.values.reducers.regressions import linear_regression, ridge_regression, robust_regression
 from airflow_ee.emulator.values.reducers.relations import LINEAR_FIT
+from airflow_ee.emulator.values.reducers.spatial_median import geometric_median
 from airflow_ee.emulator.values.reducers.statistics import STATISTICS
-from airflow_ee.emulator.values.reducers.tables import AutoHistogram, disaggregated, fixed_histogram, linear_regression
+from airflow_ee.emulator.values.reducers.tables import AutoHistogram, disaggregated, fixed_histogram, fixed_pairs
 
 PLAIN: dict[str, Kernel] = {
     **STATISTICS,
     **ENDS,
     **COUNTERS,
+    **CORRELATIONS,
     "linearFit": LINEAR_FIT,
+    "covariance": covariance("covariance", centred=False),
+    "centeredCovariance": covariance("centeredCovariance", centred=True),
     "frequencyHistogram": Frequencies("Reducer.frequencyHistogram", (Output("histogram"),)),
     "and": STATISTICS["allNonZero"],
     "or": STATISTICS["anyNonZero"],
@@ -147,7 +154,7 @@ def auto_histogram(
     """The same as an array."""
     label = "Reducer.autoHistogram"
     buckets, width = bucket_count(label, max_buckets), least_width(label, min_bucket_width)
-    return Reducer.of(AutoHistogram(label, (Output("histogram"),), 1, True, buckets, width, cumulative))
+    return Reducer.of(AutoHistogram(label, (Output("histogram", dimensions=2),), 1, True, buckets, width, cumulative))
 
 
 @registry.implements("Reducer.fixedHistogram")
@@ -162,6 +169,48 @@ def regression(num_x: int, num_y: int = 1) -> Reducer:
     """Least squares with several predictors and responses."""
     made = Reducer.of(linear_regression(num_x, num_y))
     return made.described("Reducer.linearRegression", numX=num_x, numY=num_y)
+
+
+@registry.implements("Reducer.robustLinearRegression")
+def robust(num_x: int, num_y: int = 1, beta: float | None = None) -> Reducer:
+    """Least squares without the rows that lie too far off."""
+    made = Reducer.of(robust_regression(num_x, num_y, beta))
+    return made.described("Reducer.robustLinearRegression", numX=num_x, numY=num_y, beta=beta)
+
+
+@registry.implements("Reducer.ridgeRegression")
+def ridge(num_x: int, num_y: int = 1, lambda_: float = 0.1) -> Reducer:
+    """Least squares with a penalty on large coefficients."""
+    made = Reducer.of(ridge_regression(num_x, num_y, lambda_))
+    return made.described("Reducer.ridgeRegression", numX=num_x, numY=num_y, **{"lambda": lambda_})
+
+
+@registry.implements("Reducer.kendallsCorrelation")
+def kendall(num_inputs: int = 1) -> Reducer:
+    """How well two inputs, or one and the order of the rows, agree on what is more."""
+    made = Reducer.of(kendalls_correlation(num_inputs))
+    return made.described("Reducer.kendallsCorrelation", numInputs=num_inputs)
+
+
+@registry.implements("Reducer.geometricMedian")
+def median_point(num_x: int, eta: float = 0.001, initial_step_size: float = 10) -> Reducer:
+    """The point that is nearest to all rows together."""
+    made = Reducer.of(geometric_median(num_x, eta, initial_step_size))
+    return made.described("Reducer.geometricMedian", numX=num_x, eta=eta, initialStepSize=initial_step_size)
+
+
+@registry.implements("Reducer.fixed2DHistogram")
+def pairs(x_min: float, x_max: float, x_steps: int, y_min: float, y_max: float, y_steps: int) -> Reducer:
+    """Counts over two inputs by equal steps, as an array."""
+    made = Reducer.of(fixed_pairs((x_min, x_max, x_steps), (y_min, y_max, y_steps)))
+    given = {"xMin": x_min, "xMax": x_max, "xSteps": x_steps, "yMin": y_min, "yMax": y_max, "ySteps": y_steps}
+    return made.described("Reducer.fixed2DHistogram", **given)
+
+
+@registry.implements("Reducer.forEachElement")
+def each_element(reducer: Reducer) -> Reducer:
+    """The results at each place of arrays."""
+    return for_each_element(reducer)
 
 
 @registry.implements("Reducer.disaggregate")

@@ -169,9 +169,11 @@ def _column(sample: Samples, patch: Patch) -> Column:
 def _joined(parts: Sequence[Column]) -> Column:
     if not parts:
         return Column(np.zeros(0), np.zeros(0), np.zeros(0, np.bool_))
-    columns = ([part.values for part in parts], [part.weights for part in parts], [part.counted for part in parts])
-    weights, counted = (np.concatenate(each) for each in columns[1:])
-    return Column(together(columns[0]), weights, counted)
+    return Column(
+        together([part.values for part in parts]),
+        np.concatenate([part.weights for part in parts]),
+        np.concatenate([part.counted for part in parts]),
+    )
 
 
 @registry.implements("Image.reduceRegion")

@@ -12,7 +12,6 @@ from airflow_ee.emulator.functions.neighbourhoods import window_type
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.pixels.aggregation import Aggregated, Array
 from airflow_ee.emulator.pixels.raster import Raster
-from airflow_ee.emulator.pixels.types import DOUBLE
 from airflow_ee.emulator.values.image import Band, Image, check_plain
 from airflow_ee.emulator.values.reducers import Reducer, Single
 

@@ -53,7 +53,9 @@ class ToList(Kernel):
         if any(type_.dimensions for type_ in types):
             raise invalid(f"{self.label}: Cannot convert Array to Number.")
         if self.optional:
-            raise invalid(f"{self.label}: numOptional is not emulated where arrays are made, since these hold no nulls.")
+            raise invalid(
+                f"{self.label}: numOptional is not emulated where arrays are made, since these hold no nulls."
+            )
         return [reduce(union, types).of_arrays(2 if self.grouped else 1)]
 
 

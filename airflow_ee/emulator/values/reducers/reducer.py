@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.pixels.raster import Raster
 from airflow_ee.emulator.pixels.types import DOUBLE, PixelType
 from airflow_ee.emulator.values.reducers.column import Column
 from airflow_ee.emulator.values.reducers.kernel import Kernel, Layers, Output, Pixels, check_width
