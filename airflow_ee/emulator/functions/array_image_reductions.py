@@ -50,7 +50,7 @@ class _Reduction:
         found = np.stack([np.broadcast_to(each.values, layers.shape[2:]) for each in results])
         if not known.any():
             return Batch(self._placed(found, places, length=0))
-        return Batch(self._placed(found, places, length=1), known=known.reshape(-1, known.shape[-1]).all(axis=0))
+        return Batch(self._placed(found, places, length=1), known=_everywhere(known))
 
     def _placed(self, found: Values, places: Sequence[int], length: int) -> Values:
         """The results along the field axis, and the reduced axes back in their places, of length 1 or without any number."""
@@ -67,6 +67,11 @@ class _Reduction:
             for name, value in zip(self.reducer.names, empty, strict=True)
             if name
         ]
+
+
+def _everywhere(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """At which pixels every number is known."""
+    return np.asarray(known.all(axis=tuple(range(known.ndim - 1))))
 
 
 def _layers(values: Values) -> Layers:
@@ -133,5 +138,4 @@ def _accumulated(function: str, reducer: Reducer, axis: int, batch: Values) -> B
         known.append(np.broadcast_to(made.known, along.shape[1:]))
     if not found:
         return Batch(batch)
-    valid = np.asarray(np.stack(known).reshape(-1, batch.shape[-1]).all(axis=0))
-    return Batch(np.moveaxis(np.stack(found), 0, axis), known=valid)
+    return Batch(np.moveaxis(np.stack(found), 0, axis), known=_everywhere(np.stack(known)))

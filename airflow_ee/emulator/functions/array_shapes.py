@@ -137,7 +137,7 @@ def long_axis(function: str, keys: Shape, array: Shape) -> int:
 def selected(function: str, batch: Values, mask: Values) -> Batch:
     """The places along an axis where another array, long on that axis only, is not zero."""
     axis = long_axis(function, mask.shape[:-1], batch.shape[:-1])
-    keep = mask.reshape(-1, batch.shape[-1]) != 0
+    keep = mask.reshape(prod(mask.shape[:-1]), batch.shape[-1]) != 0
     made = compacted(np.moveaxis(batch, axis, 0), keep)
     lengths = made.lengths
     if lengths is not None:
@@ -149,7 +149,7 @@ def ordered(function: str, batch: Values, keys: Values | None = None) -> Values:
     """In order along the axis on which the keys, or the arrays themselves, are long."""
     by = batch if keys is None else keys
     axis = long_axis(function, by.shape[:-1], batch.shape[:-1])
-    flat = by.reshape(-1, batch.shape[-1])
+    flat = by.reshape(prod(by.shape[:-1]), batch.shape[-1])
     order = np.argsort(flat, axis=0, kind="stable")
     shape = [1] * batch.ndim
     shape[axis], shape[-1] = flat.shape
@@ -161,7 +161,7 @@ def largest(batch: Values) -> Values:
     size = prod(batch.shape[:-1])
     if not size:
         return np.zeros((0, batch.shape[-1]), dtype=np.int64)
-    places = np.argmax(batch.reshape(size, -1), axis=0)
+    places = np.argmax(batch.reshape(size, batch.shape[-1]), axis=0)
     return np.stack(np.unravel_index(places, batch.shape[:-1])) if batch.ndim > 1 else places[np.newaxis][:0]
 
 

@@ -8,7 +8,6 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.array_bands import Plan, computed, elements
@@ -16,10 +15,9 @@ from airflow_ee.emulator.functions.array_images import ARRAY
 from airflow_ee.emulator.functions.array_shapes import check_join, joined
 from airflow_ee.emulator.functions.composites import images_of, stack
 from airflow_ee.emulator.functions.promote import registry
-from airflow_ee.emulator.pixels.batches import compacted
+from airflow_ee.emulator.pixels.batches import packed
 from airflow_ee.emulator.pixels.cells import (
     Lengths,
-    Mask,
     Raster,
     Shape,
     Values,
@@ -62,15 +60,7 @@ def _rows(count: int, type_: PixelType, *rasters: Raster) -> Raster:
         values[place] = raster.values
         keep[place // width] &= raster.mask > 0
     cells = values.reshape(count, width, *shape)
-    return _packed(cells, keep, np.ones(shape, np.float32))
-
-
-def _packed(values: Values, keep: NDArray[np.bool_], mask: Mask) -> Raster:
-    """The places along the first axis that are kept, pixel by pixel."""
-    shape = mask.shape
-    made = compacted(values.reshape(*values.shape[:-2], -1), keep.reshape(len(keep), -1))
-    packed = made.values.reshape(*made.values.shape[:-1], *shape)
-    return Raster(packed, mask, None if made.lengths is None else made.lengths.reshape(-1, *shape))
+    return packed(cells, keep, np.ones(shape, np.float32))
 
 
 @registry.implements("ImageCollection.toArrayPerBand")
@@ -107,7 +97,7 @@ def _dropped(function: str, axis: int, type_: PixelType, *rasters: Raster) -> Ra
         rows.append(np.moveaxis(lengthened(values.astype(type_.dtype), wanted), axis, 0))
         keep.append(is_inside((values.shape[axis],), lengths[axis : axis + 1]) & known)
     mask = np.maximum.reduce([spread(each.mask, shape) for each in rasters])
-    made = _packed(np.concatenate(rows), np.concatenate(keep), mask)
+    made = packed(np.concatenate(rows), np.concatenate(keep), mask)
     counts = lengths_of(made)[:1]
     lengths = np.insert(rest, axis, np.broadcast_to(counts, (1, *shape))[0], axis=0)
     same = (lengths == lengths[:, :1, :1]).all()

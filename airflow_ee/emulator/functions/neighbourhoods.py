@@ -122,7 +122,7 @@ def window_type(output: Output, type_: PixelType) -> PixelType:
         return type_of_dtype("int32")
     if output.rule == "sum":
         return FLOAT if type_.precision == "float" else DOUBLE
-    return output.type_for([type_], 1)
+    return output.type_for([type_] * (output.input + 1), 1)
 
 
 def _strips(padded: Padded, reduce: Reduce, weights: Weights, input_weight: str) -> tuple[Array, NDArray[np.float32]]:

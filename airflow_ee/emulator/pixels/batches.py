@@ -23,8 +23,10 @@ from airflow_ee.emulator.pixels.cells import (
     Values,
     check_cells,
     cleared,
+    in_line,
     lengthened,
     lengths_of,
+    on_grid,
     pixel_shape,
     spread,
     spread_raster,
@@ -73,7 +75,7 @@ def batched_parts(
     valid = np.minimum.reduce([spread(each.mask, shape) for each in rasters]) if mask is None else spread(mask, shape)
     found = [_Found(type_, np.array(valid, dtype=np.float32)) for type_ in types]
     full = [spread_raster(each, shape) for each in rasters]
-    flat = [each.values.reshape(*each.axes, -1) for each in full]
+    flat = [in_line(each.values) for each in full]
     for pixels, shapes, numbers in _groups(full, keys, valid.ravel() > 0, shape):
         deadline.check()
         parts = [_cut(values, own, pixels) for values, own in zip(flat, shapes, strict=True)]
@@ -97,7 +99,7 @@ def _groups(
     if not known.any():
         return
     places = None if known.all() else np.flatnonzero(known)
-    ragged = [spread(each.lengths, shape).reshape(len(each.axes), -1) for each in rasters if each.lengths is not None]
+    ragged = [in_line(spread(each.lengths, shape)) for each in rasters if each.lengths is not None]
     rows = [row for each in ragged for row in each] + [np.broadcast_to(key, shape).ravel() for key in keys]
     if not rows:
         yield places, [each.axes for each in rasters], []
@@ -156,8 +158,8 @@ class _Found:
             for pixels, batch in self._parts:
                 at = slice(None) if pixels is None else pixels
                 values[(*(slice(length) for length in batch.values.shape[:-1]), at)] = _stored(batch.values, dtype)
-        lengths = None if same else self._lengths(len(axes), count).reshape(-1, *shape)
-        whole = values.reshape(*axes, *shape)
+        lengths = None if same else on_grid(self._lengths(len(axes), count), shape)
+        whole = on_grid(values, shape)
         return Raster(cleared(whole, lengths) if lengths is not None else whole, self.mask, lengths)
 
     def _lengths(self, dimensions: int, count: int) -> Lengths:
@@ -195,6 +197,13 @@ def _lengths_at(raster: Raster, wrong: NDArray[np.bool_]) -> list[int]:
     return found
 
 
+def packed(values: Values, keep: NDArray[np.bool_], mask: Mask) -> Raster:
+    """Like :func:`compacted` for values in rows and columns."""
+    made = compacted(in_line(values), in_line(keep))
+    lengths = None if made.lengths is None else on_grid(made.lengths, mask.shape)
+    return Raster(on_grid(made.values, mask.shape), mask, lengths)
+
+
 def compacted(values: Values, keep: NDArray[np.bool_]) -> Batch:
     """Of each pixel the places along the first axis that are kept, one after the other. ``keep`` has that axis and the pixels."""
     if keep.all():
@@ -202,10 +211,10 @@ def compacted(values: Values, keep: NDArray[np.bool_]) -> Batch:
     counts = keep.sum(axis=0)
     rest = values.shape[1:-1]
     cells = values.reshape(values.shape[0], prod(rest), values.shape[-1])
-    packed = np.zeros((int(counts.max(initial=0)), *cells.shape[1:]), values.dtype)
+    kept = np.zeros((int(counts.max(initial=0)), *cells.shape[1:]), values.dtype)
     places = np.cumsum(keep, axis=0) - 1
-    for place, row, kept in zip(places, cells, keep, strict=True):
-        pixels = np.flatnonzero(kept)
-        packed[place[pixels], :, pixels] = row[:, pixels].T
+    for place, row, chosen in zip(places, cells, keep, strict=True):
+        pixels = np.flatnonzero(chosen)
+        kept[place[pixels], :, pixels] = row[:, pixels].T
     others = np.broadcast_to(np.asarray(rest, dtype=np.int64).reshape(-1, 1), (len(rest), len(counts)))
-    return Batch(packed.reshape(packed.shape[0], *rest, values.shape[-1]), np.concatenate([counts[np.newaxis], others]))
+    return Batch(kept.reshape(kept.shape[0], *rest, values.shape[-1]), np.concatenate([counts[np.newaxis], others]))

@@ -61,6 +61,16 @@ def spread(values: Values, shape: Shape) -> Values:
     return np.broadcast_to(values, (*values.shape[:-2], *shape))
 
 
+def in_line(values: Values) -> Values:
+    """The pixels along one last axis."""
+    return values.reshape(*values.shape[:-2], prod(values.shape[-2:]))
+
+
+def on_grid(values: Values, shape: Shape) -> Values:
+    """Pixels along the last axis in rows and columns again."""
+    return values.reshape(*values.shape[:-1], *shape)
+
+
 def spread_raster(raster: Raster, shape: Shape) -> Raster:
     """A raster seen on every pixel of a grid."""
     lengths = None if raster.lengths is None else spread(raster.lengths, shape)

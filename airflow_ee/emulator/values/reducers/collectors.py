@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.pixels.batches import compacted
+from airflow_ee.emulator.pixels.batches import packed
 from airflow_ee.emulator.pixels.cells import check_cells, pixel_shape, spread
 from airflow_ee.emulator.pixels.types import PixelType, union
 from airflow_ee.emulator.values.element import Collection, Feature
@@ -44,9 +44,8 @@ class ToList(Kernel):
         keep = np.logical_and.reduce([[spread(layer.mask, shape) > 0 for layer in layers] for layers in inputs])
         values = np.stack([[spread(layer.values, shape) for layer in layers] for layers in inputs], axis=1)
         cells = values if self.grouped else values[:, 0]
-        made = compacted(cells.reshape(*cells.shape[:-2], -1), keep.reshape(len(keep), -1))
-        lengths = None if made.lengths is None else made.lengths.reshape(-1, *shape)
-        return [Pixels(made.values.reshape(*made.values.shape[:-1], *shape), keep.any(axis=0), lengths)]
+        made = packed(cells, keep, keep.any(axis=0).astype(np.float32))
+        return [Pixels(made.values, made.mask > 0, made.lengths)]
 
     def result_types(self, types: Sequence[PixelType], count: int) -> list[PixelType]:  # noqa: ARG002 -- of any length
         """Vectors, or rows of tuples."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.pixels.cells import check_cells, pixel_shape, spread
+from airflow_ee.emulator.pixels.cells import check_cells, in_line, on_grid, pixel_shape, spread
 from airflow_ee.emulator.values.array import Array
 from airflow_ee.emulator.values.batch_matrices import least_squares, total
 from airflow_ee.emulator.values.distributions import upper_f
@@ -75,11 +75,10 @@ class Regression(Kernel):
         check_cells(len(inputs) * len(inputs[0]) * prod(shape))
         valid = np.logical_and.reduce([[spread(layer.mask, shape) > 0 for layer in layers] for layers in inputs])
         table = np.stack([[spread(layer.values, shape) for layer in layers] for layers in inputs], axis=1)
-        cells = np.where(valid[:, np.newaxis], table, 0.0).reshape(*table.shape[:2], -1)
-        rows = Rows(cells[:, : self.predictors], cells[:, self.predictors :], valid.reshape(len(valid), -1))
-        fit = self.fit(rows)
+        cells = in_line(np.where(valid[:, np.newaxis], table, 0.0))
+        fit = self.fit(Rows(cells[:, : self.predictors], cells[:, self.predictors :], in_line(valid)))
         known = fit.known.reshape(shape)
-        return [Pixels(each.reshape(*each.shape[:-1], *shape), known) for each in fit.results]
+        return [Pixels(on_grid(each, shape), known) for each in fit.results]
 
 
 def _plain(rows: Rows) -> Fit:
