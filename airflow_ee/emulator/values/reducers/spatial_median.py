@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,24 +13,27 @@ from airflow_ee.emulator.values.reducers.kernel import Compute, Output, Statisti
 
 Numbers = NDArray[np.float64]
 
-MAX_STEPS = 200
-_PRECISION = 1e-9
-"""The least step, as a part of the rows' distances, that is still worth taking."""
+MAX_STEPS = 500
+_PRECISION = 1e-7
+"""The least step, as a part of the rows' mean distance, that is still worth taking."""
 
 
 def _nearest_to_all(values: list[Numbers], weights: Numbers) -> list[Numbers]:
-    """By Weiszfeld's steps, in the form that passes through rows (Vardi and Zhang 2000)."""
-    points = np.stack(values)
-    valid = (weights > 0).astype(np.float64)
+    """By Weiszfeld's steps, in the form that passes through rows (Vardi and Zhang 2000): each pixel as long as it moves."""
+    shape = values[0].shape[1:]
+    points = np.stack(values).reshape(len(values), len(weights), prod(shape))
+    valid = (weights > 0).astype(np.float64).reshape(len(weights), prod(shape))
     count = np.maximum(added(valid), 1)
     centre = np.stack([added(each * valid) / count for each in points])
+    moving = np.arange(prod(shape))
     for _ in range(MAX_STEPS):
         deadline.check()
-        moved, step, size = _step(points, valid, centre)
-        centre = moved
-        if (step <= _PRECISION * size).all():
+        moved, step, size = _step(points[..., moving], valid[..., moving], centre[..., moving])
+        centre[..., moving] = moved
+        moving = moving[step > _PRECISION * size]
+        if not moving.size:
             break
-    return list(centre)
+    return [each.reshape(shape) for each in centre]
 
 
 def _step(points: Numbers, valid: Numbers, centre: Numbers) -> tuple[Numbers, Numbers, Numbers]:
