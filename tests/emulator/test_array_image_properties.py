@@ -1,11 +1,14 @@
 """Laws of array images: tiles join, ways there and back cancel out, and numpy finds the same pixel by pixel."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import EmulatorError
 from airflow_ee.emulator.functions import registry
 from airflow_ee.emulator.pixels import cells
@@ -378,3 +381,36 @@ def test_singular_pixels_are_no_matter_where_they_are_masked():
     row = run("Image.arraySlice", input=matrix, axis=0, start=0, end=1)
     inverse = run("Image.matrixInverse", value=row)
     assert set(pixels(inverse, grid_of((2, 2))).values()) == {None}
+
+
+def _outer_product():
+    rows = run(
+        "Image.arrayRepeat",
+        input=run("Image.toArray", image=run("Image.constant", value=[1.5, 2.5])),
+        axis=0,
+        copies=1500,
+    )
+    column = run("Image.toArray", image=rows, axis=1)
+    return run("Image.matrixMultiply", image1=column, image2=run("Image.arrayTranspose", input=column))
+
+
+LARGE = {
+    "products": _outer_product,
+    "identities": lambda: run("Image.add", image1=run("Image.matrixIdentity", size=1000), image2=0.5),
+    "long constants": lambda: run("Image.sin", value=run("Image.constant", value=Array(np.arange(4e6)))),
+    "windows": lambda: run("Image.neighborhoodToArray", image=run("Image.constant", value=1.5),
+        kernel=run("Kernel.square", radius=100)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_no_image_of_arrays_takes_memory_without_bound(name):
+    """Hundreds of gigabytes if all pixels were computed at once: part by part they take time, which is bounded elsewhere."""
+    image = LARGE[name]()
+    flat = run("Image.arrayGet", image=image, position=[0] * image.bands[0].type.dimensions)
+    tracemalloc.start()
+    with pytest.raises(EmulatorError, match="timed out"), deadline.within(1.0):
+        render([flat.bands[0].node], grid_of((256, 256)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**30

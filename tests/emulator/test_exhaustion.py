@@ -46,7 +46,33 @@ def arguments(name, **nodes):
 
 
 P = {"argumentReference": "p"}
+NUMBERS = call("Image.toArray", image=call("Image.constant", value=[1, 2]))
+ZEROS = call("Image.constant", value=[0])
+
+
+def pixel(image):
+    """The first number of each array at a lone pixel."""
+    point = call("GeometryConstructors.Point", coordinates=[0, 0])
+    first = arguments("Image.arrayGet", image=image, position=ZEROS)
+    return arguments(
+        "Image.reduceRegion", image=first, reducer=call("Reducer.first"), geometry=point, scale=constant(1)
+    )
+
+
+def joined_arrays():
+    """An array joined to itself forty times."""
+    made = {"0": NUMBERS}
+    for number in range(1, 41):
+        half = reference(str(number - 1))
+        made[str(number)] = arguments("Image.arrayCat", image1=half, image2=half, axis=constant(0))
+    return {"result": "pixel", "values": {**made, "pixel": pixel(reference("40"))}}
+
+
 BOMBS = {
+    "arrays at pixels put together": (joined_arrays(), MEMORY),
+    "arrays at pixels repeated": (
+        graph(pixel(call("Image.arrayRepeat", input=NUMBERS, axis=0, copies=call("Image.constant", value=10**9)))), MEMORY),
+    "arrays at pixels made longer": (graph(pixel(call("Image.arrayPad", image=NUMBERS, lengths=[10**12]))), MEMORY),
     "shared lists": (graph(MILLIONS), VALUE),
     "shared lists, flat": (graph(call("List.flatten", list=MILLIONS)), MEMORY),
     "long texts": (graph(call("List.join", list=call("List.repeat", value="x" * 10_000, count=1_000_000))), MEMORY),

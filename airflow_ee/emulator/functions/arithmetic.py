@@ -12,7 +12,7 @@ import numpy as np
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.pixels.batches import matched
-from airflow_ee.emulator.pixels.cells import Lengths, cleared
+from airflow_ee.emulator.pixels.cells import Lengths, check_arrays, cleared
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.raster import Pointwise, Raster, Values
 from airflow_ee.emulator.pixels.types import (
@@ -93,6 +93,7 @@ def _binary_band(function: str, name: str, one: Band, two: Band, compute: Comput
         lengths = None
         if one.type.dimensions and two.type.dimensions:
             first, second, lengths = matched(function, first, second, mask)
+        check_arrays(first.values, second.values)
         with np.errstate(all="ignore"):
             values = compute(first.values.astype(working, copy=False), second.values.astype(working, copy=False))
         return settled(values, mask, type_, lengths if lengths is not None else _either(first, second))
@@ -263,6 +264,7 @@ def unary_band(band: Band, compute: Compute1, type_: PixelType) -> Band:
     made = type_.of_arrays(band.type.dimensions)
 
     def change(raster: Raster) -> Raster:
+        check_arrays(raster.values)
         with np.errstate(all="ignore"):
             return settled(compute(raster.values), raster.mask, made, raster.lengths)
 

@@ -10,6 +10,7 @@ import numpy as np
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.bands import add_bands
 from airflow_ee.emulator.functions.casts import cast
+from airflow_ee.emulator.functions.composites import images_of
 from airflow_ee.emulator.functions.filters import compared
 from airflow_ee.emulator.functions.promote import Element, kind_of, registry, texts
 from airflow_ee.emulator.pixels.grid import Grid
@@ -23,8 +24,8 @@ from airflow_ee.emulator.values.image import Band, Image
 @registry.implements("ImageCollection.combine")
 def combine(primary: Collection, secondary: Collection, overwrite: bool = False) -> Collection:
     """The images of the first collection with the bands of those of the same index in the second."""
-    others = {index_of(each): each for each in secondary.elements}
-    pairs = [(each, others[index_of(each)]) for each in primary.elements if index_of(each) in others]
+    others = {index_of(each): each for each in images_of(secondary)}
+    pairs = [(each, others[index_of(each)]) for each in images_of(primary) if index_of(each) in others]
     return primary.of(add_bands(image, other, None, overwrite) for image, other in pairs)
 
 

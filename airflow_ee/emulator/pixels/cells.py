@@ -56,6 +56,12 @@ def check_cells(count: int) -> None:
         raise TooManyCells("INVALID_ARGUMENT", "User memory limit exceeded.")
 
 
+def check_arrays(*values: Values) -> None:
+    """Refuse what arrays would make together if there were one for each pixel, whether they are views or not."""
+    if any(each.ndim > 2 for each in values):
+        check_cells(prod(np.broadcast_shapes(*(each.shape for each in values))))
+
+
 def spread(values: Values, shape: Shape) -> Values:
     """Values seen on every pixel of a grid."""
     return np.broadcast_to(values, (*values.shape[:-2], *shape))
@@ -63,6 +69,7 @@ def spread(values: Values, shape: Shape) -> Values:
 
 def in_line(values: Values) -> Values:
     """The pixels along one last axis."""
+    check_arrays(values)
     return values.reshape(*values.shape[:-2], prod(values.shape[-2:]))
 
 
@@ -118,15 +125,18 @@ def cleared(values: Values, lengths: Lengths | None) -> Values:
 
 def typed(raster: Raster, type_: PixelType) -> Raster:
     """The same pixels in a type's array type."""
+    check_arrays(raster.values)
     return raster._replace(values=raster.values.astype(type_.dtype, copy=False))
 
 
 def chosen(condition: NDArray[np.bool_], one: Raster, two: Raster) -> Raster:
     """One raster's pixels where the condition holds, elsewhere the other's."""
     mask = np.where(condition, one.mask, two.mask)
+    check_arrays(one.values, condition)
     if one.axes == two.axes and one.lengths is None and two.lengths is None:
         return Raster(np.where(condition, one.values, two.values), mask)
     axes = tuple(map(max, one.axes, two.axes))
+    check_cells(prod(axes) * condition.size)
     values = np.where(condition, lengthened(one.values, axes), lengthened(two.values, axes))
     return Raster(values, mask, np.where(condition, lengths_of(one), lengths_of(two)))
 

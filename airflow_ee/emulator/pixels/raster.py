@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from math import isqrt
+from math import isqrt, prod
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.pixels.cells import Canvas, Mask, Raster, TooManyCells, Values, spread
+from airflow_ee.emulator.pixels.cells import Canvas, Mask, Raster, TooManyCells, Values, check_cells, spread
 from airflow_ee.emulator.pixels.grid import OUTSIDE, Grid, Positions, Projection, Sites
 
 __all__ = [
@@ -264,6 +264,8 @@ def pick(raster: Raster, sites: Sites, shape: tuple[int, int]) -> Raster:
     height, width = shape
     good_rows, good_cols = (sites.rows >= 0) & (sites.rows < height), (sites.cols >= 0) & (sites.cols < width)
     rows, cols = np.where(good_rows, sites.rows, 0), np.where(good_cols, sites.cols, 0)
+    if raster.axes:
+        check_cells(prod(raster.axes) * prod(np.broadcast_shapes(rows.shape, cols.shape)))
     values = spread(raster.values, shape)[..., rows, cols]
     mask = np.broadcast_to(raster.mask, shape)[rows, cols]
     lengths = None if raster.lengths is None else spread(raster.lengths, shape)[..., rows, cols]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import EmulatorError, invalid
-from airflow_ee.emulator.pixels.cells import Lengths, Raster, check_cells
+from airflow_ee.emulator.pixels.cells import Lengths, Raster
 from airflow_ee.emulator.pixels.types import DOUBLE, FLOAT, PixelType, ranged, type_of_dtype
 from airflow_ee.emulator.values.reducers.column import Column, complete
 
@@ -144,7 +143,6 @@ class Statistic(Kernel):
 def stacked(layers: Sequence[Array]) -> NDArray[np.float64]:
     """Layers as one array of doubles, copied once."""
     shape = np.broadcast_shapes(*(layer.shape for layer in layers))
-    check_cells(len(layers) * prod(shape))
     whole = np.empty((len(layers), *shape))
     for target, layer in zip(whole, layers, strict=True):
         target[...] = layer
