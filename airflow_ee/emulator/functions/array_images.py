@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -113,44 +112,6 @@ def project(input: Image, axes: list[Any]) -> Image:
         return Plan(type_.of_arrays(len(kept)), partial(shapes.projected, function, kept))
 
     return each_band(input, plan)
-
-
-@registry.implements("Image.arraySlice")
-def slice_arrays(
-    input: Image, axis: int = 0, start: Image | None = None, end: Image | None = None, step: int = 1
-) -> Image:
-    """A part along an axis; where an end is masked, the slice goes up to that of the array."""
-    function = "Image.arraySlice"
-    shapes.check_step(function, step)
-    ends = [None if each is None else companions(input, each, function, plain=True) for each in (start, end)]
-
-    def changed(band: Band) -> Band:
-        along = shapes.axis_of(function, axis, band.type.dimensions)
-        given = [None if each is None else each[id(band)].node for each in ends]
-
-        def part(raster: Raster, *limits: Raster) -> Raster:
-            left = list(limits)
-            keys = [_limits(left.pop(0)) if node is not None else _NO_LIMIT for node in given]
-
-            def compute(batch: Values, *numbers: int) -> Values:
-                pair = [None if not known else value for value, known in (numbers[:2], numbers[2:])]
-                return shapes.sliced(along, step, batch, *pair)
-
-            return batched(compute, band.type, raster, keys=[each for pair in keys for each in pair])
-
-        return band.computed(Pointwise(part, band.node, *(node for node in given if node is not None)))
-
-    return input.each(changed)
-
-
-_NO_LIMIT = (np.zeros((1, 1), np.int64), np.zeros((1, 1), np.int64))
-
-
-def _limits(raster: Raster) -> tuple[Any, Any]:
-    """The end at each pixel, and whether there is one."""
-    whole = at_pixels(raster)
-    shape = pixel_shape([whole])
-    return spread(whole.values, shape), spread((whole.mask > 0).astype(np.int64), shape)
 
 
 def _numbers(raster: Raster) -> list[Any]:
@@ -330,12 +291,3 @@ def dimensions(input: Image) -> Image:
         return Plan(PixelType("int", 0, 255), lambda batch: np.full(batch.shape[-1], type_.dimensions))
 
     return each_band(input, plan)
-
-
-def names_of(images: Sequence[Image], function: str) -> list[str]:
-    """The bands that all images have, in the order of the first."""
-    names = images[0].names
-    for image in images:
-        if len(image.names) != len(names):
-            raise invalid(f"{function}: All images must have the same bands, got {names} and {image.names}.")
-    return names

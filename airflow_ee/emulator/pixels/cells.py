@@ -98,6 +98,13 @@ def lengths_of(raster: Raster) -> Lengths:
     return np.asarray(raster.axes, dtype=np.int64).reshape(-1, 1, 1)
 
 
+def is_filled(raster: Raster, axis: int) -> bool:
+    """Whether the arrays of all valid pixels are as long as the block along an axis."""
+    if raster.lengths is None:
+        return True
+    return bool(((raster.lengths[axis] == raster.axes[axis]) | (raster.mask == 0)).all())
+
+
 def lengthened(values: Values, axes: Shape) -> Values:
     """Zeros added behind, until the axes are so long."""
     missing = [(0, wanted - own) for own, wanted in zip(values.shape, axes, strict=False)]

@@ -14,7 +14,6 @@ _TINY = 1e-300
 _ENOUGH = 1e-15
 
 _log_gamma = np.vectorize(math.lgamma, otypes=[np.float64])
-_complement = np.vectorize(math.erfc, otypes=[np.float64])
 
 
 def incomplete_beta(a: ArrayLike, b: ArrayLike, x: ArrayLike) -> Numbers:
@@ -67,8 +66,3 @@ def two_sided_t(statistic: Numbers, free: ArrayLike) -> Numbers:
     """The chance of a statistic at least as far from 0 (Student's t)."""
     count = np.asarray(free, np.float64)
     return incomplete_beta(count / 2, 0.5, count / (count + statistic**2))
-
-
-def two_sided_normal(statistic: Numbers) -> Numbers:
-    """The chance of a standard normal number at least as far from 0."""
-    return np.asarray(_complement(np.abs(statistic) / math.sqrt(2)))
