@@ -135,6 +135,9 @@ PIXELS = [
     (lambda ee: table(ee, [[3, 30], [1, 10]]).arrayReduce(
         ee.Reducer.min(2).combine(ee.Reducer.max(2), None, True), [0], 1), {"array": [[1, 10, 3, 30]]}),
     (lambda ee: row(ee, 1, 2).arraySlice(0, 2).arrayReduce(ee.Reducer.min(), [0]), {"array": []}),
+    (lambda ee: table(ee, [[1, 2]]).arrayReduce(ee.Reducer.linearFit(), [0], 1).arrayLengths(), {"array": [0, 2]}),
+    (lambda ee: table(ee, [[1, 2]]).arraySlice(0, 1).arrayReduce(ee.Reducer.mean(), [0]).arrayLengths(),
+     {"array": [0, 2]}),
     (lambda ee: row(ee, 1, 2).arraySlice(0, 2).arrayReduce(ee.Reducer.sum(), [0]), {"array": [0]}),
     # collections
     (lambda ee: stack(ee, (1, 2), (3, 4)).toArray(), {"array": [[1, 2], [3, 4]]}),
@@ -162,6 +165,7 @@ PIXELS = [
      {"coefficients": None, "residuals": None}),
     (lambda ee: ee.ImageCollection([row(ee, 1, 2), row(ee, 3, 6)]).reduce(ee.Reducer.covariance()),
      {"array_covariance": [[1, 2], [2, 4]]}),
+    (lambda ee: ee.ImageCollection([row(ee, 1).arraySlice(0, 1)]).reduce(ee.Reducer.covariance()), {"array_covariance": []}),
     (lambda ee: ee.ImageCollection([row(ee, 1, 2), row(ee, 3, 6)]).reduce(ee.Reducer.forEachElement(ee.Reducer.mean())),
      {"array_mean": [2, 4]}),
     (lambda ee: ee.ImageCollection([row(ee, 1, 2), row(ee, 3)]).reduce(ee.Reducer.last()), {"array_last": [3]}),

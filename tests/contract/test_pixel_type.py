@@ -2,6 +2,8 @@
 
 import pytest
 
+from airflow_ee.emulator.pixels.types import PixelType
+
 
 def shown(precision, **limits):
     return {"type": "PixelType", "precision": precision, **limits}
@@ -43,3 +45,8 @@ def test_types_and_margins_are_made_and_shown(evaluate, expression, expected):
 @pytest.mark.parametrize(("expression", "words"), REFUSED)
 def test_what_is_wrong_is_refused(refusal, expression, words):
     assert words in refusal(expression)
+
+
+def test_the_rest_form_counts_dimensions():
+    assert PixelType("float", dimensions=2).as_json() == {"precision": "FLOAT", "dimensionsCount": 2}
+    assert PixelType("int", 0, 9).as_json() == {"precision": "INT", "range": {"max": 9}}

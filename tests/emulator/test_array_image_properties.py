@@ -90,6 +90,8 @@ SHOWN = {
     "inverse": run("Image.matrixInverse", value=SQUARE),
     "sorted": run("Image.arraySort", image=SERIES, keys=run("Image.arraySlice", input=SERIES, axis=1, start=1, end=2)),
     "mean": run("Image.arrayReduce", input=SERIES, reducer=run("Reducer.mean"), axes=[0]),
+    "lines": run("Image.arrayReduce", input=run("ImageCollection.toArray", collection=series(1, 0.85, ("t", "y"))[0]),
+        reducer=run("Reducer.linearFit"), axes=[0], fieldAxis=1),
     "cumulated": run("Image.arrayAccum", input=SERIES, axis=0),
     "sine": run("Image.cos", value=SERIES),
     "listed": Image(run("ImageCollection.reduce", collection=RAGGED, reducer=run("Reducer.toList")).bands[3:]),

@@ -19,7 +19,7 @@ from airflow_ee.emulator.functions.elementwise import Values
 from airflow_ee.emulator.functions.neighbourhoods import window_type
 from airflow_ee.emulator.functions.promote import as_whole, registry
 from airflow_ee.emulator.pixels.batches import Batch
-from airflow_ee.emulator.pixels.cells import Raster
+from airflow_ee.emulator.pixels.cells import Lengths, Raster
 from airflow_ee.emulator.pixels.types import PixelType, type_of_dtype
 from airflow_ee.emulator.values.image import Image
 from airflow_ee.emulator.values.reducers import Layers, Pixels, Reducer
@@ -48,15 +48,22 @@ class _Reduction:
         results = self._nothing(layers) if not rows else self.reducer.of_layers([_layers(each) for each in layers])
         known = np.logical_and.reduce([np.broadcast_to(each.known, layers.shape[2:]) for each in results])
         found = np.stack([np.broadcast_to(each.values, layers.shape[2:]) for each in results])
-        if not known.any():
-            return Batch(self._placed(found, places, length=0))
-        return Batch(self._placed(found, places, length=1), known=_everywhere(known))
+        missing = ~known.any(axis=tuple(range(known.ndim - 1)))
+        values = self._placed(found, places)
+        return Batch(values, self._lengths(values, missing), _everywhere(known) | missing)
 
-    def _placed(self, found: Values, places: Sequence[int], length: int) -> Values:
-        """The results along the field axis, and the reduced axes back in their places, of length 1 or without any number."""
+    def _placed(self, found: Values, places: Sequence[int]) -> Values:
+        """The results along the field axis, and the reduced axes back in their places."""
         spread = np.expand_dims(found, sorted(places))
-        whole = spread if length else spread[tuple(slice(0 if at in places else None) for at in range(spread.ndim))]
-        return whole[0] if self.field is None else np.moveaxis(whole, 0, self.field)
+        return spread[0] if self.field is None else np.moveaxis(spread, 0, self.field)
+
+    def _lengths(self, values: Values, missing: NDArray[np.bool_]) -> Lengths | None:
+        """Of pixels without any result the reduced axes have no length at all."""
+        if not missing.any():
+            return None
+        lengths = np.repeat(np.asarray(values.shape[:-1], np.int64)[:, np.newaxis], len(missing), axis=1)
+        lengths[list(self.axes)] = np.where(missing, 0, 1)
+        return lengths
 
     def _nothing(self, layers: Values) -> list[Pixels]:
         """Of no rows: zero for what counts or adds, and no result else."""

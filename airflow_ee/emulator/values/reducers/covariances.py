@@ -80,7 +80,9 @@ class Covariance(Kernel):
         used = np.where(known[:, np.newaxis], values, 0.0)
         if not self.centred:
             used = np.where(known[:, np.newaxis], values - total(used) / count, 0.0)
-        made = np.stack([total(used[:, place, np.newaxis] * used) / count for place in range(used.shape[1])])
+        made = np.zeros((used.shape[1], *used.shape[1:]))
+        for place, each in enumerate(made):
+            each[...] = total(used[:, place, np.newaxis] * used) / count
         return [Pixels(made, np.asarray(known.any(axis=0)))]
 
     def result_types(self, types: Sequence[PixelType], count: int) -> list[PixelType]:  # noqa: ARG002 -- always one
