@@ -214,6 +214,8 @@ REFUSED = [
     (lambda ee: table(ee, [[0, 0], [0, 1]]).matrixLUDecomposition(), "singular"),
     (lambda ee: table(ee, [[1, 2]]).matrixToDiag(), "one column"),
     (lambda ee: ee.Image.matrixIdentity(10**6), "size"),
+    (lambda ee: table(ee, [[-1.0]]).sqrt().matrixSingularValueDecomposition(), "not finite"),
+    (lambda ee: table(ee, [[-1.0]]).sqrt().matrixPseudoInverse(), "not finite"),
     (lambda ee: row(ee, 1, 2).add(row(ee, 1, 2, 3)), "sizes must match"),
     (lambda ee: row(ee, 1, 2).add(table(ee, M)), "dimensions must match"),
     (lambda ee: row(ee, 1, 2).updateMask(row(ee, 1, 0)), "numbers are needed"),

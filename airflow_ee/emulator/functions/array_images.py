@@ -212,11 +212,21 @@ def transpose(input: Image, axis1: int = 0, axis2: int = 1) -> Image:
     """Two axes exchanged."""
     function = "Image.arrayTranspose"
 
-    def plan(type_: PixelType) -> Plan:
-        one, two = (shapes.axis_of(function, axis, type_.dimensions) for axis in (axis1, axis2))
-        return Plan(type_, partial(shapes.transposed, one, two))
+    def turned(band: Band) -> Band:
+        pair = [shapes.axis_of(function, axis, band.type.dimensions) for axis in (axis1, axis2)]
+        return band.computed(Pointwise(partial(_exchanged, pair), band.node))
 
-    return each_band(input, plan)
+    return input.each(turned)
+
+
+def _exchanged(pair: list[int], raster: Raster) -> Raster:
+    """Two axes of all arrays, and of their lengths: no need to take the pixels apart."""
+    values = shapes.transposed(pair[0], pair[1], raster.values)
+    if raster.lengths is None:
+        return Raster(values, raster.mask)
+    lengths = raster.lengths.copy()
+    lengths[pair] = lengths[pair[::-1]]
+    return Raster(values, raster.mask, lengths)
 
 
 def _with_companion(input: Image, other: Image, function: str, compute: Any) -> Image:

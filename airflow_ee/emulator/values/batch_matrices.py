@@ -101,7 +101,14 @@ def inverse(function: str, batch: Values) -> Values:
 
 def pseudo_inverse(function: str, batch: Values) -> Values:
     """The inverses of Moore and Penrose."""
-    return _behind(np.linalg.pinv(_in_front(check_matrix(function, batch))))
+    return _behind(np.linalg.pinv(_in_front(_finite(function, check_matrix(function, batch)))))
+
+
+def _finite(function: str, batch: Numbers) -> Numbers:
+    """Refuse what no singular values can be found of."""
+    if not np.isfinite(batch).all():
+        raise invalid(f"{function}: the matrix has numbers that are not finite.")
+    return batch
 
 
 def cholesky(function: str, batch: Values) -> Values:
@@ -206,7 +213,7 @@ def triangular(function: str, batch: Values) -> tuple[Values, Values]:
 
 def singular_values(function: str, batch: Values) -> tuple[Values, Values, Values]:
     """U, S and V: the greatest singular value first, and the greatest number of each column of V positive."""
-    values = check_matrix(function, batch)
+    values = _finite(function, check_matrix(function, batch))
     check_cells(max(values.shape[:2]) ** 2 * values.shape[-1])
     left, sizes, right = np.linalg.svd(_in_front(values))
     columns = np.swapaxes(right, 1, 2)
