@@ -144,8 +144,11 @@ def pair(compute: Callable[..., np.ndarray], left: Pixels, right: Pixels) -> lis
 
 
 def index(red: Pixels, nir: Pixels) -> list[Pixels]:
-    """A normalized difference."""
-    return pair(lambda left, right: quotient(left - right, left + right), nir, red)
+    """A normalized difference: in doubles, and masked where either is negative."""
+    one, two = nir[0].astype(np.float64), red[0].astype(np.float64)
+    good = (one >= 0) & (two >= 0)
+    valid = np.where(good, np.minimum(nir[1], red[1]), np.float32(0))
+    return [(quotient(one - two, one + two).astype(np.float32), valid)]
 
 
 def shown(*bands: Pixels) -> list[Pixels]:
@@ -166,10 +169,12 @@ def coloured(change: str, *bands: Pixels) -> list[Pixels]:
 
 
 def mean(*bands: Pixels) -> list[Pixels]:
-    """Of the bands that are valid."""
-    values, valid = (np.stack(each) for each in zip(*bands, strict=True))
-    count = valid.sum(axis=0)
-    return [((values * valid).sum(axis=0) / np.maximum(count, ONE), (count > 0).astype(np.float32))]
+    """Of the bands that are valid, weighted by their masks: in doubles."""
+    values, weights = (np.stack(each).astype(np.float64) for each in zip(*bands, strict=True))
+    total = weights.sum(axis=0)
+    known = total > 0
+    found = np.divide((values * weights).sum(axis=0), total, out=np.zeros_like(total), where=known)
+    return [(found, known.astype(np.float32))]
 
 
 def where(given: Pixels, test: Pixels, value: Pixels) -> list[Pixels]:

@@ -12,7 +12,7 @@ import numpy as np
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.pixels.batches import matched
-from airflow_ee.emulator.pixels.cells import Lengths, check_arrays, cleared
+from airflow_ee.emulator.pixels.cells import Lengths, as_dtype, check_arrays, cleared, lesser
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.raster import Pointwise, Raster, Values
 from airflow_ee.emulator.pixels.types import (
@@ -89,13 +89,13 @@ def _binary_band(function: str, name: str, one: Band, two: Band, compute: Comput
     working = type_.dtype if rule not in _FROM_OPERANDS else np.result_type(one.type.dtype, two.type.dtype)
 
     def combine(first: Raster, second: Raster) -> Raster:
-        mask = np.minimum(first.mask, second.mask)
+        mask = lesser(first.mask, second.mask)
         lengths = None
         if one.type.dimensions and two.type.dimensions:
             first, second, lengths = matched(function, first, second, mask)
         check_arrays(first.values, second.values)
         with np.errstate(all="ignore"):
-            values = compute(first.values.astype(working, copy=False), second.values.astype(working, copy=False))
+            values = compute(as_dtype(first.values, working), as_dtype(second.values, working))
         return settled(values, mask, type_, lengths if lengths is not None else _either(first, second))
 
     return joined(name, type_, Pointwise(combine, one.node, two.node), (one, two))

@@ -52,7 +52,10 @@ def _shown(raster: Raster) -> Raster:
 
 def _fraction(raster: Raster) -> NDArray[np.float32]:
     """A mask image's pixel as a mask: masked counts as 0, beyond 1 as 1."""
-    return (np.clip(raster.values, 0, 1) * raster.mask).astype(np.float32)
+    # A whole number between 0 and 1 is one of them.
+    shown = np.clip(raster.values, 0, 1) if raster.values.dtype.kind == "f" else raster.values > 0
+    fraction: NDArray[np.float32] = np.multiply(raster.mask, shown, dtype=np.float32, casting="same_kind")
+    return fraction
 
 
 def _with_mask(image: Image, mask: Image) -> Image:
@@ -101,7 +104,8 @@ def unmask(input: Image, value: Image | None = None, same_footprint: bool = True
 
 def _unmasked(band: Band, filling: Band, footprint: Geometry | None, *, bounded: bool) -> Band:
     type_ = union(band.type, filling.type)
-    inside = Masked(filling.node, _inside(band, footprint)) if bounded else filling.node
+    ends = bounded and (band.extent is not None or footprint is not None)
+    inside = Masked(filling.node, _inside(band, footprint)) if ends else filling.node
 
     def change(raster: Raster, other: Raster) -> Raster:
         return settled_raster(chosen(raster.mask == 0, typed(other, type_), typed(raster, type_)), type_)

@@ -133,7 +133,27 @@ def cleared(values: Values, lengths: Lengths | None) -> Values:
 def typed(raster: Raster, type_: PixelType) -> Raster:
     """The same pixels in a type's array type."""
     check_arrays(raster.values)
-    return raster._replace(values=raster.values.astype(type_.dtype, copy=False))
+    return raster._replace(values=as_dtype(raster.values, type_.dtype))
+
+
+def as_dtype(values: Values, dtype: np.dtype[Any]) -> Values:
+    """Values of a type; of a constant that is seen as a whole block only the one number is changed."""
+    if values.dtype == dtype or not _is_constant(values):
+        return values.astype(dtype, copy=False)
+    return np.broadcast_to(values[(slice(0, 1),) * values.ndim].astype(dtype), values.shape)
+
+
+def lesser(one: Mask, two: Mask) -> Mask:
+    """The lesser of two masks of one shape; beside a constant that is valid everywhere the other one as it is."""
+    for mask, other in ((one, two), (two, one)):
+        if mask.shape == other.shape and _is_constant(other) and other.item(0) == 1:
+            return mask
+    return np.minimum(one, two)
+
+
+def _is_constant(values: Values) -> bool:
+    """Whether one number is seen as a whole block."""
+    return values.size > 0 and not any(values.strides)
 
 
 def chosen(condition: NDArray[np.bool_], one: Raster, two: Raster) -> Raster:
