@@ -60,6 +60,11 @@ def run_until(airflow, dag_id, state):
     return run_id
 
 
+def executor_events(airflow):
+    """What the scheduler has heard of processes of tasks: that of a deferred one has ended."""
+    return [line for line in airflow.components["scheduler"].log_text().splitlines() if "executor event" in line]
+
+
 def wait_for(condition, seconds=60):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
@@ -136,6 +141,8 @@ def test_a_deferred_export_frees_its_slot_and_ends(airflow, server, operations):
     assert (pool["running_slots"], pool["deferred_slots"]) == (0, 1)
     (operation,) = operations("export_deferred")
     assert operation.state in {"PENDING", "RUNNING"}
+    # Airflow's scheduler takes an end that it hears of only after the task was resumed for that of the resumed task.
+    wait_for(lambda: any(run_id in line and "state success" in line for line in executor_events(airflow)))
     EarthEngineClient(ClientSettings(project="demo-project", endpoint=server.url)).cancel_operation(operation.name)
     with pytest.raises(RunFailedError, match="(?i)cancelled"):
         airflow.wait("export_deferred", run_id)
