@@ -1,4 +1,4 @@
-"""``python -m airflow_ee.emulator``: serve until told to stop."""
+"""``python -m airflow_ee.emulator``: serve until told to stop; ``catalog`` makes a STAC catalog instead."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
+from airflow_ee.emulator.catalog.stac_command import make_catalog
 from airflow_ee.emulator.clock import ShiftedClock
 from airflow_ee.emulator.compute.service import CACHE_BYTES, ComputeOptions
 from airflow_ee.emulator.deadline import INTERACTIVE_SECONDS
@@ -26,12 +27,23 @@ from airflow_ee.emulator.values.dates import parse_time
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    options = argparse.ArgumentParser(prog="python -m airflow_ee.emulator", description="A local Earth Engine.")
+    options = argparse.ArgumentParser(
+        prog="python -m airflow_ee.emulator",
+        description="A local Earth Engine.",
+        epilog="'python -m airflow_ee.emulator catalog FOLDER' makes a STAC catalog of a folder of GeoTIFFs.",
+    )
     options.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     options.add_argument("--port", type=int, default=8085, help="port; 0 takes a free one (default: %(default)s)")
     options.add_argument("--root", type=Path, help="folder for exports and state (default: one that is removed)")
     options.add_argument(
-        "--catalog", action="append", default=[], metavar="ID=DIR", help="mount a folder of GeoTIFFs; may be repeated"
+        "--catalog",
+        action="append",
+        default=[],
+        metavar="ID=PATH",
+        help="mount a folder of GeoTIFFs, or the JSON file of a STAC catalog; may be repeated",
+    )
+    options.add_argument(
+        "--remote-files", action="store_true", help="STAC catalogs may name files at http and https addresses"
     )
     options.add_argument("--pending-seconds", type=float, default=0.2, help="how long operations wait")
     options.add_argument("--running-seconds", type=float, default=0.5, help="how long operations run at least")
@@ -123,7 +135,10 @@ def _moment(text: str) -> datetime:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 0 after a stop by signal, 2 when it could not start."""
-    options = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given[:1] == ["catalog"]:
+        return make_catalog(given[1:])
+    options = parser().parse_args(given)
     if options.list_functions:
         sys.stdout.write("\n".join(registry.names) + "\n")
         return 0
@@ -134,6 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             port=options.port,
             root=options.root,
             catalogs=options.catalog,
+            remote_files=options.remote_files,
             seed=options.seed,
             pending_seconds=options.pending_seconds,
             running_seconds=options.running_seconds,

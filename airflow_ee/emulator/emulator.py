@@ -85,7 +85,9 @@ class Emulator:
     root
         Folder for exports, assets and operations, which outlive the process; without one they are removed at the end.
     catalogs
-        Folders of GeoTIFFs by collection id, or texts ``ID=DIR``.
+        Folders of GeoTIFFs and STAC catalogs (JSON files) by collection id, or texts ``ID=PATH``.
+    remote_files
+        Whether STAC catalogs may name items and GeoTIFFs at http and https addresses, which are read from there.
     clock, seed
         The time, and what operation ids are made from: given ones make a run repeatable.
     pending_seconds, running_seconds, cancelling_seconds
@@ -128,6 +130,7 @@ class Emulator:
         port: int = 0,
         root: Path | str | None = None,
         catalogs: Mapping[str, Path | str] | Iterable[str] = (),
+        remote_files: bool = False,
         clock: Clock | None = None,
         seed: int | None = None,
         pending_seconds: float = 0.2,
@@ -155,7 +158,9 @@ class Emulator:
         self._stopped = Event()
         self._claim = RootClaim(self.root)
         with self._claim.kept_on_success():
-            recipe = CatalogRecipe.of_texts(catalogs, self.root, unknown_asset_status=unknown_asset_status)
+            recipe = CatalogRecipe.of_texts(
+                catalogs, self.root, unknown_asset_status=unknown_asset_status, remote_files=remote_files
+            )
             store = recipe.store(own_buckets=storage_endpoint is None)
             store.recover()
             self.catalog = self._read(recipe, store)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,41 +13,56 @@ import rasterio
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from airflow_ee.emulator.errors import EmulatorError
+from airflow_ee.emulator.errors import EmulatorError, invalid
 from airflow_ee.emulator.pixels.crs import identify
 from airflow_ee.emulator.pixels.grid import Affine6, Grid, Projection, Sites
 from airflow_ee.emulator.pixels.raster import Node, Raster, pick
 from airflow_ee.emulator.pixels.types import PixelType, type_of_dtype
+
+Location = Path | str
+"""A file, or the URL of one."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileBand:
     """One band of a GeoTIFF."""
 
-    path: Path
+    path: Location
     index: int
     name: str
     type: PixelType
     grid: Grid
+    nodata: float | None = None
+    """A value of masked pixels that the file itself does not tell."""
 
     def node(self) -> Node:
         """The band's pixels."""
         return _FileNode(self)
 
 
-def file_bands(path: Path) -> list[FileBand]:
+@contextmanager
+def opened(location: Location) -> Iterator[Any]:
+    """A GeoTIFF and nothing else: other formats can name further files and addresses. Beside a URL no other files are looked for."""
+    alone: Any = {} if isinstance(location, Path) else {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+    environment: Any = rasterio.Env
+    with environment(**alone), rasterio.open(location, driver="GTiff") as dataset:
+        yield dataset
+
+
+def file_bands(path: Location) -> list[FileBand]:
     """The bands of a file; named by their descriptions where they have any, else ``b1``, ``b2`` and so on."""
+    shown = path.name if isinstance(path, Path) else path
     try:
-        with rasterio.open(path) as dataset:
+        with opened(path) as dataset:
             if dataset.crs is None:
-                raise EmulatorError("INVALID_ARGUMENT", f"{path.name} has no coordinate system")
+                raise EmulatorError("INVALID_ARGUMENT", f"{shown} has no coordinate system")
             affine: Affine6 = tuple(dataset.transform)[:6]
             projection = Projection(identify(dataset.crs.to_wkt()), affine)
             grid = Grid(projection, row=0, col=0, height=dataset.height, width=dataset.width)
             names = [text or f"b{number + 1}" for number, text in enumerate(dataset.descriptions)]
             types = [type_of_dtype(dtype) for dtype in dataset.dtypes]
     except RasterioError as problem:
-        raise EmulatorError("INVALID_ARGUMENT", f"{path.name} cannot be read as a GeoTIFF: {problem}") from None
+        raise EmulatorError("INVALID_ARGUMENT", f"{shown} cannot be read as a GeoTIFF: {problem}") from None
     parts = zip(names, types, strict=True)
     return [FileBand(path, number, name, type_, grid) for number, (name, type_) in enumerate(parts, start=1)]
 
@@ -69,11 +85,23 @@ class _FileNode(Node):
         return pick(raster, Sites(sites.rows - rows[0], sites.cols - cols[0]), raster.values.shape)
 
     def _read(self, window: Any) -> Raster:
-        with rasterio.open(self._band.path) as dataset:
-            values = dataset.read(self._band.index, window=window)
-            mask = dataset.read_masks(self._band.index, window=window)
+        values, mask = self._stored(window)
         fraction = (mask / np.float32(255)).astype(np.float32)
+        nodata = self._band.nodata
+        if nodata is not None:
+            fraction[np.isnan(values) if np.isnan(nodata) else values == nodata] = 0
         return Raster(np.where(fraction > 0, values, values.dtype.type(0)), fraction)
+
+    def _stored(self, window: Any) -> tuple[Any, Any]:
+        try:
+            with opened(self._band.path) as dataset:
+                return dataset.read(self._band.index, window=window), dataset.read_masks(
+                    self._band.index, window=window
+                )
+        except RasterioError as problem:
+            if isinstance(self._band.path, Path):
+                raise
+            raise invalid(f"Unable to read {self._band.path}: {problem}") from None
 
 
 def _span(indices: Any, size: int) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""A folder of GeoTIFFs as an image collection: the files of one date are one image at 00:00 UTC."""
+"""Image collections of one's own files. In a folder of GeoTIFFs the files of one date are one image at 00:00 UTC."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from airflow_ee.emulator.catalog.files import file_bands
 from airflow_ee.emulator.errors import EmulatorError
 from airflow_ee.emulator.values.dates import Date, timestamp
 from airflow_ee.emulator.values.element import Filter
-from airflow_ee.emulator.values.geometry import Geometry
 
 _NAME = re.compile(r"(?P<date>(\d{4})_(\d{2})_(\d{2})|(\d{4})-(\d{2})-(\d{2})|(\d{8}))(?:_(?P<part>.+))?\.tiff?")
 
@@ -23,62 +22,41 @@ EndOf = Callable[[datetime], datetime]
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """Which folder is mounted as which collection."""
+    """What is mounted as which collection."""
 
     id: str
-    folder: Path
+    path: Path
+    """A folder of GeoTIFFs, or the JSON file of a STAC catalog."""
 
     @classmethod
     def parse(cls, text: str) -> Mount:
-        """``ID=DIR``, or a bare ``DIR`` that becomes ``local/<its name>``.
+        """``ID=PATH``, or a bare ``PATH`` that becomes ``local/<its name>``; a STAC file in a folder has the folder's name.
 
-        >>> Mount.parse("data/fields").id
-        'local/fields'
+        >>> Mount.parse("data/fields").id, Mount.parse("data/fields/collection.json").id
+        ('local/fields', 'local/fields')
         """
-        identity, equals, folder = text.partition("=")
+        identity, equals, path = text.partition("=")
         if equals:
-            return cls(identity.strip("/"), Path(folder))
-        return cls(f"local/{Path(text).resolve().name}", Path(text))
+            return cls(identity.strip("/"), Path(path))
+        whole = Path(text).resolve()
+        return cls(f"local/{(whole.parent if whole.suffix == '.json' else whole).name}", Path(text))
 
 
 class MountError(ValueError):
-    """A folder that cannot be mounted; the message names the file."""
+    """Something that cannot be mounted; the message names the file."""
 
 
 class MountedCollection:
-    """The images of a folder. The folder is read once, when it is mounted."""
+    """Images that were read once, when they were mounted."""
 
     kind = Kind.MOUNTED
 
-    def __init__(self, mount: Mount, end_of: EndOf | None = None) -> None:
-        self.id = mount.id
-        self._end_of = end_of
-        images = (self._image(stem, files) for stem, files in _by_date(mount).items())
+    def __init__(
+        self, identity: str, images: Iterable[ImageAsset], properties: Mapping[str, Any] | None = None
+    ) -> None:
+        self.id = identity
         self._images = {image.index: image for image in sorted(images, key=lambda image: image.start or image.updated)}
-
-    def _image(self, stem: str, files: Sequence[Path]) -> ImageAsset:
-        bands: list[AssetBand] = []
-        for path in files:
-            try:
-                found = file_bands(path)
-            except EmulatorError as problem:
-                raise MountError(f"cannot mount {self.id}: {problem}") from None
-            bands += [AssetBand(each.name, each.type, each.grid, each.node()) for each in found]
-        names = [band.name for band in bands]
-        for name in names:
-            if names.count(name) > 1:
-                raise MountError(f"cannot mount {self.id}: the files of {stem} have band {name!r} twice ({files[-1]})")
-        stats = [path.stat() for path in files]
-        start = _date(stem)
-        return ImageAsset(
-            id=f"{self.id}/{stem}",
-            kind=self.kind,
-            bands=tuple(bands),
-            updated=datetime.fromtimestamp(max(stat.st_mtime for stat in stats), UTC),
-            start=start,
-            end=self._end_of(start) if self._end_of else None,
-            size_bytes=sum(stat.st_size for stat in stats),
-        )
+        self._properties = dict(properties or {})
 
     def query(self, filters: Sequence[Filter]) -> Iterable[ImageAsset]:
         """The images whose date the filters allow."""
@@ -88,7 +66,7 @@ class MountedCollection:
                 yield image
 
     def image(self, index: str) -> ImageAsset | None:
-        """The image of that date, as the files write it."""
+        """The image of that index: of a folder the date, as the files write it."""
         return self._images.get(index)
 
     def as_json(self, *, view: str = "FULL") -> dict[str, Any]:
@@ -101,19 +79,56 @@ class MountedCollection:
         if view == "BASIC":
             return shown
         starts = [image.start for image in images if image.start is not None]
-        return {**shown, "startTime": timestamp(min(starts)), "geometry": self._footprint(images).as_value()}
+        if self._properties:
+            shown["properties"] = self._properties
+        return {**shown, "startTime": timestamp(min(starts)), "geometry": images[0].geometry.as_value()}
 
-    @staticmethod
-    def _footprint(images: Sequence[ImageAsset]) -> Geometry:
-        return images[0].geometry
+
+def folder_images(mount: Mount, end_of: EndOf | None = None) -> list[ImageAsset]:
+    """The images of a folder of GeoTIFFs."""
+    return [_image(mount, stem, files, end_of) for stem, files in _by_date(mount).items()]
+
+
+def _image(mount: Mount, stem: str, files: Sequence[Path], end_of: EndOf | None) -> ImageAsset:
+    bands: list[AssetBand] = []
+    for path in files:
+        try:
+            found = file_bands(path)
+        except EmulatorError as problem:
+            raise MountError(f"cannot mount {mount.id}: {problem}") from None
+        bands += [AssetBand(each.name, each.type, each.grid, each.node()) for each in found]
+    twice = repeated(band.name for band in bands)
+    if twice is not None:
+        raise MountError(f"cannot mount {mount.id}: the files of {stem} have band {twice!r} twice ({files[-1]})")
+    stats = [path.stat() for path in files]
+    start = _date(stem)
+    return ImageAsset(
+        id=f"{mount.id}/{stem}",
+        kind=Kind.MOUNTED,
+        bands=tuple(bands),
+        updated=datetime.fromtimestamp(max(stat.st_mtime for stat in stats), UTC),
+        start=start,
+        end=end_of(start) if end_of else None,
+        size_bytes=sum(stat.st_size for stat in stats),
+    )
+
+
+def repeated(names: Iterable[str]) -> str | None:
+    """The first name that comes twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
 
 
 def _by_date(mount: Mount) -> Mapping[str, list[Path]]:
-    if not mount.folder.is_dir():
-        raise MountError(f"cannot mount {mount.id}: {mount.folder} is not a folder")
+    if not mount.path.is_dir():
+        raise MountError(f"cannot mount {mount.id}: {mount.path} is not a folder")
     groups: dict[str, list[Path]] = {}
     written: dict[datetime, str] = {}
-    for path in sorted(mount.folder.iterdir()):
+    for path in sorted(mount.path.iterdir()):
         if path.suffix.lower() not in (".tif", ".tiff"):
             continue
         match = _NAME.fullmatch(path.name)
@@ -128,7 +143,7 @@ def _by_date(mount: Mount) -> Mapping[str, list[Path]]:
             raise MountError(f"cannot mount {mount.id}: {path} writes its date unlike {groups[written[day]][0].name}")
         groups.setdefault(stem, []).append(path)
     if not groups:
-        raise MountError(f"cannot mount {mount.id}: no GeoTIFF in {mount.folder}")
+        raise MountError(f"cannot mount {mount.id}: no GeoTIFF in {mount.path}")
     return groups
 
 
