@@ -9,7 +9,7 @@ import pytest
 from airflow_ee.emulator import Emulator
 from airflow_ee.emulator.catalog.fields import truth
 from airflow_ee.emulator.catalog.mgrs import tile_named, tiles_over
-from airflow_ee.emulator.catalog.modis import composite_start
+from airflow_ee.emulator.catalog.modis_calendar import TERRA
 from airflow_ee.emulator.catalog.recipe import simulated
 from airflow_ee.emulator.clock import ManualClock
 
@@ -34,7 +34,7 @@ def test_composites_follow_the_calendar_and_are_published_late(world):
     assert year[-1]["endTime"] == "2024-01-01T00:00:00Z"
     latest = listed(world, MODIS, filter='startTime >= "2024-01-01T00:00:00Z"')
     assert [asset["id"].rsplit("/", 1)[1] for asset in latest] == ["2024_01_01", "2024_01_17", "2024_02_02"]
-    assert composite_start(date(2000, 2, 20)) == date(2000, 2, 18)
+    assert TERRA.start(date(2000, 2, 20)) == date(2000, 2, 18)
 
 
 def test_bands_types_and_grid_are_those_of_mod13q1(world):

@@ -2,7 +2,23 @@
 
 import pytest
 
-from .simulation import COLLECTIONS, LANDSAT_8, LANDSAT_9, MODIS, PROBABILITY, SCORE, SURFACE, TOP, image
+from .simulation import (
+    AQUA,
+    COLLECTIONS,
+    COVER,
+    DAILY,
+    HALF_KILOMETRE,
+    LANDSAT_8,
+    LANDSAT_9,
+    MODIS,
+    PROBABILITY,
+    SCORE,
+    SURFACE,
+    TOP,
+    VIIRS,
+    WEATHER,
+    image,
+)
 
 LANDSAT_8_TOP, LANDSAT_9_TOP = "LANDSAT/LC08/C02/T1_TOA", "LANDSAT/LC09/C02/T1_TOA"
 OLDER_MODIS = "MODIS/006/MOD13Q1"
@@ -10,6 +26,13 @@ S2_NAME = "20210109T185751_20210109T185931_T10SEG"
 EXAMPLES = {
     MODIS: "2020_06_09",
     OLDER_MODIS: "2020_06_09",
+    AQUA: "2020_06_01",
+    HALF_KILOMETRE: "2020_06_09",
+    VIIRS: "2020_06_01",
+    DAILY: "2020_06_09",
+    WEATHER: "20200609",
+    COVER: "2021",
+    "ESA/WorldCover/v100": "2020",
     "COPERNICUS/S2_SR": S2_NAME,
     "COPERNICUS/S2": S2_NAME,
     SURFACE: S2_NAME,
@@ -64,6 +87,21 @@ DOCUMENTED = {
         "MSK_SNWPRB 20 uint8 MEAN", *S2_QUALITY,
     ],
     TOP: [*S2_SPECTRAL, "B10 60 uint16 MEAN", *S2_INFRARED, *S2_QUALITY],
+    VIIRS: [
+        "EVI 463 int16 MEAN", "EVI2 463 int16 MEAN", "NDVI 463 int16 MEAN", "NIR_reflectance 463 int16 MEAN",
+        "SWIR1_reflectance 463 int16 MEAN", "SWIR2_reflectance 463 int16 MEAN", "SWIR3_reflectance 463 int16 MEAN",
+        "VI_Quality 463 uint16 MODE", "red_reflectance 463 int16 MEAN", "green_reflectance 463 int16 MEAN",
+        "blue_reflectance 463 int16 MEAN", "composite_day_of_the_year 463 int16 MODE", "pixel_reliability 463 int8 MODE",
+        "relative_azimuth_angle 463 int16 MEAN", "sun_zenith_angle 463 int16 MEAN", "view_zenith_angle 463 int16 MEAN",
+    ],
+    DAILY: [
+        "num_observations_1km 927 int8 MODE", "state_1km 927 uint16 MODE", "SensorZenith 927 int16 MEAN",
+        "SensorAzimuth 927 int16 MEAN", "Range 927 uint16 MEAN", "SolarZenith 927 int16 MEAN",
+        "SolarAzimuth 927 int16 MEAN", "gflags 927 uint8 MODE", "orbit_pnt 927 int8 MODE", "granule_pnt 927 uint8 MODE",
+        "num_observations_500m 463 int8 MODE", *(f"sur_refl_b0{number} 463 int16 MEAN" for number in range(1, 8)),
+        "QC_500m 463 uint32 MODE", "obscov_500m 463 int8 MODE", "iobs_res 463 uint8 MODE", "q_scan 463 uint8 MODE",
+    ],
+    COVER: ["Map 9 uint8 MODE"],
     PROBABILITY: ["probability 10 uint8 MEAN"],
     SCORE: ["cs 10 float MEAN", "cs_cdf 10 float MEAN"],
     LANDSAT_8: LANDSAT,
@@ -71,8 +109,9 @@ DOCUMENTED = {
     LANDSAT_8_TOP: LANDSAT_TOP,
     LANDSAT_9_TOP: LANDSAT_TOP,
 }  # fmt: skip
-SAME_BANDS = {OLDER_MODIS: MODIS, "COPERNICUS/S2_SR": SURFACE, "COPERNICUS/S2": TOP}
+SAME_BANDS = {OLDER_MODIS: MODIS, AQUA: MODIS, "COPERNICUS/S2_SR": SURFACE, "COPERNICUS/S2": TOP}
 DOCUMENTED |= {name: DOCUMENTED[other] for name, other in SAME_BANDS.items()}
+DOCUMENTED[HALF_KILOMETRE] = [each.replace(" 232 ", " 463 ") for each in DOCUMENTED[MODIS]]
 
 
 def described(band):
@@ -116,6 +155,7 @@ S2_PROPERTIES += [f"MEAN_INCIDENCE_{angle}_ANGLE_B{number}" for angle in ("AZIMU
 S2_PROPERTIES += [f"SOLAR_IRRADIANCE_B{number}" for number in S2_NUMBERS]
 PROPERTIES = {
     MODIS: ["num_tiles"],
+    WEATHER: ["day", "month", "year"],
     TOP: S2_PROPERTIES,
     SURFACE: [
         *S2_PROPERTIES, "AOT_RETRIEVAL_ACCURACY", "CLOUDY_SHADOW_PERCENTAGE", "DARK_FEATURES_PERCENTAGE",
@@ -150,6 +190,11 @@ def test_every_collection_has_an_example():
 def test_names_of_images_that_are_not_there_are_not_found():
     wrong = {
         OLDER_MODIS: ["2023_02_18"],
+        AQUA: ["2020_06_09", "2002_06_18", "2024_05_25"],
+        VIIRS: ["2020_06_02", "2012_01_09"],
+        DAILY: ["2000_02_23", "2024_05_31", "2020_02_30"],
+        WEATHER: ["19500101", "20240528", "20200230", "2020_06_09", "x"],
+        COVER: ["2020", "v200"],
         MODIS: ["2020_06_10", "1999_12_18", "2030_01_01", "2020_13_01", "x"],
         SURFACE: ["20210109T185414_20210109T190300_T10SEG", "20210109T185752_20210109T185931_T10SEG",
                   "20210110T185414_20210110T190300_T10SEG", "T10SEG",

@@ -15,6 +15,10 @@ from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.raster import answer, render
 
 from .simulation import (
+    AQUA,
+    COVER,
+    DAILY,
+    HALF_KILOMETRE,
     LANDSAT_8,
     LANDSAT_9,
     MODIS,
@@ -22,6 +26,8 @@ from .simulation import (
     SCORE,
     SURFACE,
     TOP,
+    VIIRS,
+    WEATHER,
     around,
     day_of_year,
     degrees,
@@ -66,6 +72,24 @@ def modis_ndvi(asset):
     return ndvi * 1e-4, (mask > 0) & (quality == 0), truth(*degrees(grid), days.astype(float))
 
 
+def viirs_ndvi(asset):
+    """The same by the other names of VIIRS."""
+    grid = around(asset, *ALPS, side=120)
+    found = pixels(asset, ["NDVI", "pixel_reliability", "composite_day_of_the_year"], grid)
+    (ndvi, mask), (quality, _), (days, _) = found.values()
+    return ndvi * 1e-4, (mask > 0) & (quality == 0), truth(*degrees(grid), days.astype(float))
+
+
+def daily_ndvi(asset):
+    """The same of a day, where the pixel of 1 km has neither cloud, shadow, cirrus nor snow."""
+    grid = around(asset, *ALPS, side=200, band="sur_refl_b01")
+    found = pixels(asset, ["sur_refl_b02", "sur_refl_b01", "state_1km"], grid)
+    (near, mask), (red, _), (quality, _) = found.values()
+    near, red = near.astype(float), red.astype(float)
+    clear = (mask > 0) & ((quality & 0b1011_0111_0000_0111) == 0)
+    return (near - red) / np.maximum(near + red, 1), clear, truth(*degrees(grid), day_of_year(asset))
+
+
 @pytest.mark.parametrize(
     ("identity", "look", "tolerance"),
     [
@@ -73,6 +97,10 @@ def modis_ndvi(asset):
         (LANDSAT_8, landsat_ndvi, 1e-3),
         (LANDSAT_9, landsat_ndvi, 1e-3),
         (MODIS, modis_ndvi, 1e-4),
+        (AQUA, modis_ndvi, 1e-4),
+        (HALF_KILOMETRE, modis_ndvi, 1e-4),
+        (VIIRS, viirs_ndvi, 1e-4),
+        (DAILY, daily_ndvi, 3e-3),
     ],
 )
 def test_ndvi_is_the_truth_wherever_the_quality_layer_says_clear(identity, look, tolerance):
@@ -201,11 +229,18 @@ SAMPLES = [
     (SCORE, ["cs"]),
     (LANDSAT_8, ["SR_B4", "SR_B5", "QA_PIXEL", "ST_B10"]),
     (MODIS, ["NDVI", "SummaryQA", "DayOfYear"]),
+    (VIIRS, ["NDVI", "pixel_reliability"]),
+    (DAILY, ["sur_refl_b02", "state_1km"]),
+    (WEATHER, ["temperature_2m", "total_precipitation_sum"]),
+    (COVER, ["Map"]),
 ]
 
 
 def an_image(identity):
-    return image(f"{MODIS}/2022_07_12") if identity == MODIS else listed(identity, *ALPS, "2022-07-01", "2022-08-01")[0]
+    known = {MODIS: "2022_07_12", COVER: "2021"}
+    if identity in known:
+        return image(f"{identity}/{known[identity]}")
+    return listed(identity, *ALPS, "2022-07-01", "2022-08-01")[0]
 
 
 @pytest.mark.parametrize(("identity", "names"), SAMPLES)
@@ -252,15 +287,16 @@ for collection in simulated(ManualClock(datetime(2024, 6, 1, tzinfo=UTC))):
     asset = collection.image(NAMES[collection.id])
     total = hashlib.sha256(repr(dict(asset.properties)).encode())
     for band in asset.bands:
-        (raster,) = render([band.node], band.grid.window(row=1500, col=1600, height=50, width=70))
+        (raster,) = render([band.node], band.grid.window(row=1500, col=1600, height=20, width=30))
         total.update(raster.values.tobytes() + raster.mask.tobytes())
     print(collection.id, total.hexdigest())
 """
 
 
 def test_another_process_computes_the_same():
-    names = {identity: an_image(identity).index for identity in (MODIS, SURFACE, LANDSAT_8, LANDSAT_9)}
-    names["MODIS/006/MOD13Q1"] = names[MODIS]
+    names = {identity: an_image(identity).index for identity in (MODIS, SURFACE, LANDSAT_8, LANDSAT_9, VIIRS)}
+    names |= {each: an_image(each).index for each in (AQUA, HALF_KILOMETRE, DAILY, WEATHER, COVER)}
+    names |= {"MODIS/006/MOD13Q1": names[MODIS], "ESA/WorldCover/v100": "2020"}
     names |= {each.replace("_L2", "_TOA"): names[each] for each in (LANDSAT_8, LANDSAT_9)}
     names |= dict.fromkeys((TOP, PROBABILITY, SCORE, "COPERNICUS/S2", "COPERNICUS/S2_SR"), names[SURFACE])
     runs = [

@@ -222,7 +222,10 @@ def test_a_catalog_of_another_program_is_read_with_its_children_and_older_band_l
         ({"assets": {"data": {"href": "https://example.org/a.tif"}}}, "is on the network; --remote-files"),
         ({"assets": {"data": {"href": "s3://bucket/a.tif"}}}, "names s3://bucket/a.tif; files must be paths"),
         ({"properties": {}}, r"item bad of .*bad\.json is malformed"),
-        ({"assets": {"data": {"href": "fine.tif"}}, "geometry": {"type": "Circle"}, "bbox": [0, 0, 1, 1]}, "item bad: "),
+        (
+            {"assets": {"data": {"href": "fine.tif"}}, "geometry": {"type": "Circle"}, "bbox": [0, 0, 1, 1]},
+            "item bad: ",
+        ),
         ({"type": "Something"}, r"bad\.json is no STAC item, collection or catalog"),
     ],
 )
@@ -331,7 +334,9 @@ def test_files_on_the_network_are_read_when_that_is_allowed_and_only_then(web, t
                 loaded(rest.asset_pixels(f"{PUBLIC}/s/{name}"))["NDVI"], np.where(values[0] == 3, 0, values[0])
             )
     assert {"/far.json", "/a.tif"} <= set(server.asked)
-    assert not [asked for asked in server.asked if asked not in ("/far.json", "/a.tif")], "no other files are looked for"
+    assert not [asked for asked in server.asked if asked not in ("/far.json", "/a.tif")], (
+        "no other files are looked for"
+    )
 
 
 def test_a_file_that_is_gone_from_the_network_is_told_by_its_address(web, tmp_path):

@@ -7,24 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from airflow_ee.emulator.catalog import landsat, modis, sentinel2, srtm, states
+from airflow_ee.emulator.catalog import borders, landsat, modis, sentinel2, srtm, states, worldcover
 from airflow_ee.emulator.catalog.assets import CollectionAsset
 from airflow_ee.emulator.catalog.catalog import Catalog
+from airflow_ee.emulator.catalog.era5 import SimulatedEra5
 from airflow_ee.emulator.catalog.landsat import SimulatedLandsat
 from airflow_ee.emulator.catalog.modis import SimulatedModis
-from airflow_ee.emulator.catalog.mounts import Mount, MountedCollection, folder_images
+from airflow_ee.emulator.catalog.mounts import EndOf, Mount, MountedCollection, folder_images
 from airflow_ee.emulator.catalog.sentinel2 import SimulatedSentinel2
 from airflow_ee.emulator.catalog.stac import StacMount
 from airflow_ee.emulator.catalog.store import AssetStore
+from airflow_ee.emulator.catalog.worldcover import SimulatedWorldCover
 from airflow_ee.emulator.clock import Clock
 
 
 def simulated(clock: Clock) -> list[CollectionAsset]:
     """The collections that are made up."""
     return [
-        *(SimulatedModis(clock, identity) for identity in modis.VERSIONS),
+        *(SimulatedModis(clock, product) for product in modis.PRODUCTS.values()),
         *(SimulatedSentinel2(product, clock) for product in sentinel2.PRODUCTS),
         *(SimulatedLandsat(product, clock) for product in landsat.PRODUCTS),
+        *(SimulatedWorldCover(clock, identity) for identity in worldcover.YEARS),
+        SimulatedEra5(clock),
     ]
 
 
@@ -81,7 +85,8 @@ class CatalogRecipe:
         mounted = [self._mounted(mount) for mount in self.mounts]
         status = self.unknown_asset_status
         collections, images = [*mounted, *simulated(clock)], [srtm.asset(), srtm.coarse_asset()]
-        return Catalog(collections, store, images=images, tables=[states.table()], unknown_asset_status=status)
+        tables = [states.table(), *borders.tables()]
+        return Catalog(collections, store, images=images, tables=tables, unknown_asset_status=status)
 
     def _mounted(self, mount: Mount) -> MountedCollection:
         if mount.path.suffix == ".json":
@@ -89,5 +94,7 @@ class CatalogRecipe:
         return MountedCollection(mount.id, folder_images(mount, _end_of(mount)))
 
 
-def _end_of(mount: Mount) -> Any:
-    return modis.composite_end if mount.id in modis.VERSIONS else None
+def _end_of(mount: Mount) -> EndOf | None:
+    """Images under the name of a known product end as its own do."""
+    product = modis.PRODUCTS.get(mount.id)
+    return product.calendar.end if product is not None else None

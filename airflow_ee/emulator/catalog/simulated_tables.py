@@ -21,6 +21,7 @@ class SimulatedTable:
 
     id: str
     make: Callable[[], Sequence[Feature]] = field(repr=False)
+    description: str = "Made by the emulator: outlines drawn by hand, no borders."
     kind = Kind.SIMULATED
 
     @cached_property
@@ -36,7 +37,7 @@ class SimulatedTable:
         """They say what the outlines are."""
         return {
             "title": f"Simulated {self.id}",
-            "description": "Made by the emulator: outlines drawn by hand, no borders.",
+            "description": self.description,
         }
 
     def element_properties(self) -> Mapping[str, Any]:
