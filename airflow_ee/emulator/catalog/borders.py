@@ -47,7 +47,8 @@ class _Country:
 @lru_cache(maxsize=1)
 def _countries() -> tuple[_Country, ...]:
     text = Path(__file__).with_name("countries.json").read_text("utf-8")
-    return tuple(_Country(*known, _shape(polygons)) for *known, polygons in json.loads(text))
+    rows: list[tuple[str, str, int, str, str, str, Any]] = json.loads(text)
+    return tuple(_Country(*row[:6], _shape(row[6])) for row in rows)
 
 
 def _shape(polygons: Sequence[Sequence[Sequence[Sequence[int]]]]) -> BaseGeometry:
