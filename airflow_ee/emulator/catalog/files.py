@@ -77,7 +77,7 @@ class _FileNode(Node):
         """Pixels by the nearest centre; outside of the file they are masked."""
         own = self._band.grid
         sites = grid.sites_in(own.projection)
-        rows, cols = _span(sites.rows, own.height), _span(sites.cols, own.width)
+        rows, cols = span(sites.rows, own.height), span(sites.cols, own.width)
         if rows is None or cols is None:
             nothing = np.broadcast_to(self._band.type.dtype.type(0), grid.shape)
             return Raster(nothing, np.broadcast_to(np.float32(0), grid.shape))
@@ -104,7 +104,7 @@ class _FileNode(Node):
             raise invalid(f"Unable to read {self._band.path}: {problem}") from None
 
 
-def _span(indices: Any, size: int) -> tuple[int, int] | None:
+def span(indices: Any, size: int) -> tuple[int, int] | None:
     """First and one past last of the indices inside ``0 .. size``."""
     inside = indices[(indices >= 0) & (indices < size)]
     return (int(inside.min()), int(inside.max()) + 1) if inside.size else None
