@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from .conftest import call, graph, image
 from .test_imports import HOME, geotiff
+
+pytestmark = pytest.mark.slow
 
 TABLE = "name,hectares,longitude,latitude\nnorth,2.5,11.1,46.2\nsouth,4,11.2,46.1\n"
 
@@ -71,6 +74,12 @@ def earthengine(emulator, token_uri, tmp_path_factory):
     return run
 
 
+def uploaded(earthengine, rest, *arguments):
+    """The operation that an upload has started, ended: the command's own waiting takes ten seconds at least."""
+    (task,) = re.findall(r"Started upload task with ID: (\S+)", earthengine("upload", *arguments))
+    return rest.ended(f"{rest.project}/operations/{task}")
+
+
 @pytest.fixture
 def bucket(emulator):
     folder = emulator.root / "gs" / "b"
@@ -81,12 +90,12 @@ def bucket(emulator):
 def test_upload_image_makes_an_asset_of_a_geotiff(earthengine, rest, bucket):
     values = np.arange(24, dtype="int16").reshape(2, 3, 4)
     geotiff(bucket / "one.tif", values)
-    told = earthengine(
-        "upload", "image", "gs://b/one.tif", f"--asset_id={HOME}/field", "--bands=red,nir", "--nodata_value=5",
+    operation = uploaded(
+        earthengine, rest, "image", "gs://b/one.tif", f"--asset_id={HOME}/field", "--bands=red,nir", "--nodata_value=5",
         "--pyramiding_policy=mode", "-p", "(string)farm=north", "-p", "(number)hectares=2.5",
-        "--time_start=2020-06-01", "--wait=2",
+        "--time_start=2020-06-01",
     )  # fmt: skip
-    assert "ended at state: SUCCEEDED" in told
+    assert operation["metadata"]["state"] == "SUCCEEDED", operation
     shown = rest.get(f"{HOME}/field").json()
     assert [(band["id"], band["pyramidingPolicy"]) for band in shown["bands"]] == [("red", "MODE"), ("nir", "MODE")]
     assert shown["startTime"] == "2020-06-01T00:00:00Z"
@@ -96,7 +105,7 @@ def test_upload_image_makes_an_asset_of_a_geotiff(earthengine, rest, bucket):
     mask = rest.pixels(graph(call("Image.mask", image=image(f"{HOME}/field"))))
     np.testing.assert_array_equal(mask["red"], values[0] != 5)
     (task,) = earthengine("task", "list").splitlines()
-    assert task.split()[1:] == ["Upload", "---", "COMPLETED", "---"]
+    assert task.split()[1:] == ["Upload", "SUCCEEDED", "---"]
     assert f"{HOME}/field" in earthengine("ls", HOME)
     assert json.loads(earthengine("asset", "info", f"{HOME}/field"))["id"].endswith("field")
 
@@ -106,13 +115,13 @@ def test_upload_image_from_a_manifest(earthengine, rest, bucket, tmp_path):
     manifest = {"name": f"{HOME}/m", "tilesets": [{"id": "t", "sources": [{"uris": ["gs://b/one.tif"]}]}]}
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps(manifest))
-    assert "SUCCEEDED" in earthengine("upload", "image", "--manifest", str(path), "--wait=2")
+    assert uploaded(earthengine, rest, "image", "--manifest", str(path))["metadata"]["state"] == "SUCCEEDED"
     assert [band["id"] for band in rest.get(f"{HOME}/m").json()["bands"]] == ["v"]
 
 
 def test_upload_table_makes_an_asset_of_a_csv(earthengine, rest, bucket):
     (bucket / "fields.csv").write_text(TABLE)
-    told = earthengine("upload", "table", "gs://b/fields.csv", f"--asset_id={HOME}/fields", "--wait=2")
+    told = earthengine("upload", "table", "gs://b/fields.csv", f"--asset_id={HOME}/fields", "--wait=10")
     assert "ended at state: SUCCEEDED" in told
     table = call("Collection.loadTable", tableId=f"{HOME}/fields")
     names = call("AggregateFeatureCollection.array", collection=table, property="name")
@@ -120,8 +129,9 @@ def test_upload_table_makes_an_asset_of_a_csv(earthengine, rest, bucket):
 
 
 def test_a_file_that_is_missing_fails_the_upload_by_its_name(earthengine, rest, bucket):
-    told = earthengine("upload", "image", "gs://b/gone.tif", f"--asset_id={HOME}/x", "--wait=2", status=1)
-    assert "Unable to open gs://b/gone.tif" in told
+    operation = uploaded(earthengine, rest, "image", "gs://b/gone.tif", f"--asset_id={HOME}/x")
+    assert "Unable to open gs://b/gone.tif" in operation["error"]["message"]
+    assert "Unable to open gs://b/gone.tif" in earthengine("task", "info", operation["name"].rpartition("/")[2])
     assert rest.get(f"{HOME}/x").status_code == 404
 
 
@@ -129,7 +139,7 @@ def test_folders_copies_and_removal(earthengine, rest, bucket):
     shutil.copy(geotiff(bucket / "one.tif", np.ones((1, 3, 4), "uint8")), bucket / "two.tif")
     earthengine("create", "collection", f"{HOME}/series")
     for name in ("one", "two"):
-        earthengine("upload", "image", f"gs://b/{name}.tif", f"--asset_id={HOME}/series/{name}", "--wait=2")
+        uploaded(earthengine, rest, "image", f"gs://b/{name}.tif", f"--asset_id={HOME}/series/{name}")
     assert earthengine("ls", f"{HOME}/series").split() == [f"{HOME}/series/one", f"{HOME}/series/two"]
     earthengine("cp", f"{HOME}/series/one", f"{HOME}/copy")
     earthengine("rm", "-r", f"{HOME}/series")
