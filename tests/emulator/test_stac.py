@@ -12,6 +12,7 @@ import numpy as np
 import pystac
 import pytest
 import rasterio
+from pystac.validation import validate_dict
 
 from airflow_ee.emulator import Emulator
 from airflow_ee.emulator.__main__ import main
@@ -94,6 +95,9 @@ def test_the_command_makes_a_valid_collection_of_real_images(tmp_path, capsys):
                 names += dataset.descriptions
         assert [band["name"] for asset in item.assets.values() for band in asset.extra_fields["bands"]] == names
         assert item.datetime == datetime.strptime(item.id, "%Y%m%d").replace(tzinfo=UTC)
+    # Schemas of extensions are on the network only; those of the core come with pystac.
+    for each in (collection, *items):
+        validate_dict({**each.to_dict(), "stac_extensions": []})
     extent = collection.extent.temporal.intervals[0]
     assert extent == [items[0].datetime, items[-1].datetime]
 
@@ -348,3 +352,12 @@ def test_a_file_that_is_gone_from_the_network_is_told_by_its_address(web, tmp_pa
         answer = Rest(running.url).asset_pixels(f"{PUBLIC}/s/a")
         assert answer.status_code == 400
         assert f"Unable to read {url}/b.tif" in answer.json()["error"]["message"]
+
+
+def test_what_is_on_the_network_cannot_name_files_of_this_machine(web, tmp_path):
+    folder, url, _ = web
+    geotiff(tmp_path / "own.tif", np.ones((1, 2, 2), "uint8"))
+    (folder / "sly.json").write_text(json.dumps(item_of("sly", data={"href": f"file://{tmp_path}/own.tif"})))
+    path = catalog_of(tmp_path, links=[{"rel": "item", "href": f"{url}/sly.json"}])
+    with pytest.raises(MountError, match="files must be paths, or URLs"):
+        Emulator(catalogs={"s": path}, remote_files=True)

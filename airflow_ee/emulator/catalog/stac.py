@@ -31,7 +31,7 @@ _TIMEOUT_SECONDS = 30.0
 _NO_PICTURES = {"thumbnail", "overview", "visual", "metadata"}
 """Roles of assets that are made for looking at, or are no rasters."""
 _TIMES = {"datetime", "start_datetime", "end_datetime", "created", "updated"}
-_MOST_CATALOGS = 10_000
+_MOST_DOCUMENTS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ class StacMount:
             found = [self._joined(address, str(each.get("href"))) for each in links]
             waiting += [each for each in dict.fromkeys(found) if each not in seen]
             seen.update(found)
-            if len(seen) > _MOST_CATALOGS:
-                raise self._problem(f"more than {_MOST_CATALOGS} items and catalogs in {root}")
+            if len(seen) > _MOST_DOCUMENTS:
+                raise self._problem(f"more than {_MOST_DOCUMENTS} items and catalogs in {root}")
 
     def _json(self, address: str) -> Mapping[str, Any]:
         try:
@@ -104,7 +104,8 @@ class StacMount:
             if self.remote:
                 return whole
             raise self._problem(f"{base} names {whole}, which is on the network; --remote-files lets it be read")
-        if parts.scheme not in ("", "file"):
+        # What comes from the network may not name files of this machine.
+        if parts.scheme not in ("", "file") or urlsplit(base).scheme in _NETWORK:
             raise self._problem(f"{base} names {whole}; files must be paths, or URLs with http or https")
         return str((Path(base).parent / (unquote(parts.path) if parts.scheme else whole)).resolve())
 
