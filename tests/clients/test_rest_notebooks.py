@@ -351,7 +351,9 @@ def test_states_are_an_asset_whose_features_are_listed(session, google, simulate
     assert (asset["type"], asset["id"]) == ("TABLE", "TIGER/2018/States")
     assert "Simulated" in asset["properties"]["title"]
     inside = answer(session.get(f"{simulated.url}/v1/{PUBLIC}/TIGER/2018:listAssets"))["assets"]
-    assert [(each["type"], each["id"]) for each in inside] == [("TABLE", "TIGER/2018/States")]
+    assert [(each["type"], each["id"]) for each in inside] == [
+        ("TABLE", f"TIGER/2018/{table}") for table in ("Counties", "States")
+    ]
     query = urlencode({"region": json.dumps({"type": "Point", "coordinates": [-69.0, 45.3]})})
     (feature,) = answer(session.get(f"{simulated.url}/v1/{name}:listFeatures?{query}"))["features"]
     assert feature["properties"]["NAME"] == "Maine"
