@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.pixels.grid import Grid
-from airflow_ee.emulator.pixels.raster import Demand, Mask, Node, Raster, Values
+from airflow_ee.emulator.pixels.raster import MAX_REPROJECTED_PIXELS, Demand, Mask, Node, Raster, Values
 
 Margins = tuple[int, int, int, int]
 """Pixels above, below, to the left and to the right."""
@@ -35,6 +36,15 @@ class Padded(NamedTuple):
         return sliding_window_view(values, (top + bottom + 1, left + right + 1))
 
 
+def rimmed(grid: Grid, margins: Margins) -> Grid:
+    """A grid with a rim; rims on top of rims have an end, so that memory has one."""
+    top, bottom, left, right = margins
+    wider = grid.window(row=-top, col=-left, height=grid.height + top + bottom, width=grid.width + left + right)
+    if wider.height * wider.width > MAX_REPROJECTED_PIXELS:
+        raise invalid("User memory limit exceeded.")
+    return wider
+
+
 class Neighbourhood(Node):
     """A function of a band's pixels and a rim around them."""
 
@@ -50,9 +60,7 @@ class Neighbourhood(Node):
         return ((self._node, self._rimmed(grid)),)
 
     def _rimmed(self, grid: Grid) -> Grid:
-        top, bottom, left, right = self._margins(grid)
-        size = {"height": grid.height + top + bottom, "width": grid.width + left + right}
-        return grid.window(row=-top, col=-left, **size)
+        return rimmed(grid, self._margins(grid))
 
     def compute(self, grid: Grid, inputs: Sequence[Raster]) -> Raster:
         """Apply the function to the rimmed pixels."""
