@@ -18,6 +18,7 @@ from airflow_ee.emulator.functions import reducers  # noqa: F401 -- declares the
 from airflow_ee.emulator.functions.arithmetic import settled
 from airflow_ee.emulator.functions.kernels import SHAPES
 from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.pixels.components import components
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.neighbourhood import Margins, Neighbourhood, Padded
 from airflow_ee.emulator.pixels.raster import Mask, Raster
@@ -294,35 +295,9 @@ def connected_pixel_count(input: Image, max_size: int = 100, eight_connected: bo
     type_ = PixelType("int", 0, max_size)
 
     def counted(padded: Padded, _grid: Grid) -> Raster:
-        labels = _labels(padded.values, padded.mask > 0, eight=eight_connected)
+        labels = components(padded.values, padded.mask > 0, eight=eight_connected)
         sizes = np.bincount(labels.ravel())[labels]
         inner = (slice(max_size, -max_size), slice(max_size, -max_size))
         return settled(np.minimum(sizes, max_size)[inner], padded.mask[inner], type_)
 
     return input.each(lambda band: band.computed(Neighbourhood(band.node, lambda _grid: margins, counted), type_))
-
-
-def _labels(values: NDArray[Any], valid: NDArray[np.bool_], *, eight: bool) -> NDArray[np.int64]:
-    """The index of one pixel for all that hang together: the least index spreads, and labels follow labels."""
-    labels = np.arange(values.size, dtype=np.int64).reshape(values.shape)
-    links = [_links(values, valid, row, col) for row, col in _STEPS[: 4 if eight else 2]]
-    while True:
-        before = labels.copy()
-        for one, two, joined in links:
-            least = np.minimum(labels[one], labels[two])
-            labels[one] = np.where(joined, least, labels[one])
-            labels[two] = np.where(joined, np.minimum(least, labels[two]), labels[two])
-        labels = labels.ravel()[labels]
-        if np.array_equal(before, labels):
-            return labels
-
-
-_STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
-
-
-def _links(values: NDArray[Any], valid: NDArray[np.bool_], row: int, col: int) -> Any:
-    """Two views of neighbouring pixels, and where they belong together."""
-    height, width = values.shape
-    one = (slice(0, height - row), slice(max(0, -col), width - max(0, col)))
-    two = (slice(row, height), slice(max(0, col), width + min(0, col)))
-    return one, two, (values[one] == values[two]) & valid[one] & valid[two]

@@ -196,13 +196,13 @@ def reduce_region(
     projection = working_projection(image, scale, crs, crs_transform, function)
     shape = bounded(geometry, image, function)
     _check_bands(image, reducer, function)
-    grid = _region_grid(projection, shape, function, best_effort=best_effort, max_pixels=max_pixels)
+    grid = region_grid(projection, shape, function, best_effort=best_effort, max_pixels=max_pixels)
     results = _region_results(image, reducer, grid, shape, function)
     return results.named(image.names) if reducer.input_count == 1 else results.joint
 
 
 @dataclass(frozen=True, slots=True)
-class _Results:
+class Results:
     """Results over one region: of each band by itself, or of all bands together."""
 
     each: list[dict[str, Any]]
@@ -217,11 +217,11 @@ class _Results:
         return shown
 
 
-def _region_results(image: Image, reducer: Reducer, grid: Grid, shape: Geometry, function: str) -> _Results:
+def _region_results(image: Image, reducer: Reducer, grid: Grid, shape: Geometry, function: str) -> Results:
     columns = region_columns([band.node for band in image.bands], grid, shape)
     if reducer.input_count != 1:
-        return _Results([], reducer.of_columns(columns, function=function))
-    return _Results([reducer.of_columns([_own(column)], function=function) for column in columns], {})
+        return Results([], reducer.of_columns(columns, function=function))
+    return Results([reducer.of_columns([_own(column)], function=function) for column in columns], {})
 
 
 def _own(column: Column) -> Column:
@@ -235,9 +235,10 @@ def _check_bands(image: Image, reducer: Reducer, function: str) -> None:
         reducer.check_inputs(len(image.bands), function)
 
 
-def _region_grid(
+def region_grid(
     projection: Projection, shape: Geometry, function: str, *, best_effort: bool, max_pixels: float
 ) -> Grid:
+    """The pixels over a region's bounds; of too many, larger ones if the best effort will do."""
     grid = grid_over(projection, shape.bounds_in(projection.crs))
     pixels = grid.width * grid.height
     if pixels <= max_pixels:
@@ -276,9 +277,9 @@ def reduce_regions(
 
     def augmented(feature: Any) -> Feature:
         shape = shape_of(feature, function)
-        grid = _region_grid(projection, shape, function, best_effort=False, max_pixels=most)
+        grid = region_grid(projection, shape, function, best_effort=False, max_pixels=most)
         results = _region_results(image, reducer, grid, shape, function)
-        return feature.with_properties({**feature.properties, **_property_names(image, results)})  # type: ignore[no-any-return]
+        return feature.with_properties({**feature.properties, **property_names(image, results)})  # type: ignore[no-any-return]
 
     return collection.of(augmented(each) for each in collection.elements)
 
@@ -290,7 +291,8 @@ def shape_of(feature: Any, function: str) -> Geometry:
     return feature.geometry
 
 
-def _property_names(image: Image, results: _Results) -> dict[str, Any]:
+def property_names(image: Image, results: Results) -> dict[str, Any]:
+    """Results as a feature's properties: the band is named where there are several."""
     if results.joint:
         return results.joint
     return results.each[0] if len(image.bands) == 1 else results.named(image.names)
