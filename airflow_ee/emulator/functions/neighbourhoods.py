@@ -228,6 +228,7 @@ def _named_kernel(kernel_type: str, radius: float, units: str) -> Kernel:
 for _name in ("min", "max", "median", "mode", "mean"):
     registry.add(f"Image.focal{_name.capitalize()}", _focal(_name))
     registry.add(f"Image.focal_{_name}", _focal(_name))
+    registry.add(f"Window.{_name}", _focal(_name))
 
 
 @registry.implements("Image.entropy")

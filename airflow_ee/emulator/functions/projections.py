@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.promote import as_projection, as_transform, registry
+from airflow_ee.emulator.pixels.crs import proj_crs
 from airflow_ee.emulator.pixels.grid import Affine6, Projection
 from airflow_ee.emulator.pixels.types import is_whole
 
@@ -14,7 +15,7 @@ _TERMS = ("elt_0_0", "elt_0_1", "elt_0_2", "elt_1_0", "elt_1_1", "elt_1_2")
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
-@registry.implements("Projection")
+@registry.implements("Projection", "Proj")
 def make_projection(crs: Any, transform: list[Any] | None = None, transform_wkt: str | None = None) -> Projection:
     """A projection from a code or WKT and a transform."""
     base: Projection = as_projection(crs)
@@ -47,6 +48,12 @@ def nominal_scale(proj: Projection) -> float:
 def projection_crs(projection: Projection) -> str | None:
     """The code, null where there is none."""
     return projection.crs.text if projection.crs.is_code else None
+
+
+@registry.implements("Projection.wkt")
+def projection_wkt(projection: Projection) -> str:
+    """The coordinate system as well-known text of the first version, as PROJ writes it."""
+    return str(proj_crs(projection.crs.text).to_wkt("WKT1_GDAL", pretty=True))
 
 
 @registry.implements("Projection.atScale")

@@ -119,7 +119,7 @@ def hillshade(input: Image, azimuth: float = 270, elevation: float = 45) -> Imag
     return input.with_bands([steepest(band, "hillshade", _shade(azimuth, elevation), _BYTE)])
 
 
-@registry.implements("Terrain.products")
+@registry.implements("Terrain.products", "Terrain")
 def products(input: Image) -> Image:
     """The input's bands, and ``slope``, ``aspect`` and ``hillshade``."""
     band = _elevation(input, "Terrain.products")
