@@ -94,3 +94,29 @@ def test_the_incomplete_gamma_function_takes_its_argument_first(evaluate):
     assert evaluate(lambda ee: pixel(ee, ee.Image(1).gammainc(1)))["constant"] == pytest.approx(
         1 - math.exp(-1), rel=1e-6
     )
+
+
+def test_costs_textures_superpixels_and_styles(evaluate):
+    def cost(ee):
+        return pixel(ee, ee.Image(2).cumulativeCost(columns(ee).eq(6), 50, False))
+
+    assert evaluate(cost) == {"cumulative_cost": 60}
+
+    def texture(ee):
+        return pixel(ee, columns(ee).toInt().glcmTexture(1).select("x_(contrast|savg|asm)"))
+
+    # In three of the four directions it is one column to the next, and 4 entries of the matrix have a quarter each; downwards
+    # each of the 3 columns has a third.
+    assert evaluate(texture) == pytest.approx({"x_contrast": 0.75, "x_savg": 6, "x_asm": (3 * 0.25 + 1 / 3) / 4})
+
+    def picture(ee):
+        xml = '<RasterSymbolizer><ColorMap type="values"><ColorMapEntry color="#102030" quantity="3"/></ColorMap></RasterSymbolizer>'
+        return pixel(ee, columns(ee).sldStyle(xml))
+
+    assert evaluate(picture) == {"vis-red": 16, "vis-green": 32, "vis-blue": 48}
+
+    def grown(ee):
+        found = ee.Algorithms.Image.Segmentation.SNIC(columns(ee).multiply(0).add(7), 4, 1)
+        return pixel(ee, found.select("x_mean"))
+
+    assert evaluate(grown) == {"x_mean": 7}
