@@ -121,16 +121,21 @@ def directional_distance_transform(
         raise invalid(f"{function}: 'maxDistance' must be from 1 to {MAX_NEIGHBOURHOOD}, got {max_distance}.")
     label = only_band(source, function) if label_band is None else source.band(label_band, function=function)
     others = [band for band in source.bands if band is not label]
-    walk = _walk(angle, max_distance)
-    rows, cols = [row for row, _ in walk], [col for _, col in walk]
-    margins = (max(0, -min(rows)), max(0, *rows), max(0, -min(cols)), max(0, *cols))
-    node = Surroundings([label.node, *(band.node for band in others)], lambda _grid: margins, partial(_found, walk))
+    ray = walk(angle, max_distance)
+    margins = reach(ray)
+    node = Surroundings([label.node, *(band.node for band in others)], lambda _grid: margins, partial(_found, ray))
     types = [FLOAT, *(band.type for band in others)]
     bands = zip(["distance", *(band.name for band in others)], types, results(node, types), strict=True)
     return source.with_bands(Band(*each, label.projection, label.extent) for each in bands)
 
 
-def _walk(angle: float, most: int) -> list[tuple[int, int]]:
+def reach(ray: Sequence[tuple[int, int]]) -> Margins:
+    """The rim that a ray from every pixel needs."""
+    rows, cols = [row for row, _ in ray], [col for _, col in ray]
+    return -min(0, *rows), max(0, *rows), -min(0, *cols), max(0, *cols)
+
+
+def walk(angle: float, most: int) -> list[tuple[int, int]]:
     """Rows and columns of the pixels along a ray, a step of the longer side at a time, from the pixel itself on."""
     turned = np.radians(angle)
     down, right = -np.sin(turned), np.cos(turned)
@@ -139,14 +144,14 @@ def _walk(angle: float, most: int) -> list[tuple[int, int]]:
     return [(row, col) for row, col in steps if np.hypot(row, col) <= most]
 
 
-def _found(walk: Sequence[tuple[int, int]], padded: Sequence[Padded], _grid: Grid) -> Raster:
+def _found(ray: Sequence[tuple[int, int]], padded: Sequence[Padded], _grid: Grid) -> Raster:
     """The distance, and each other band at the pixel that was found."""
     label, *others = padded
     shape = label.shifted(0, 0).mask.shape
     values = np.zeros((len(padded), *shape))
     mask = np.zeros(values.shape, np.float32)
     open_ = np.ones(shape, np.bool_)
-    for row, col in walk:
+    for row, col in ray:
         deadline.check()
         near = label.shifted(row, col)
         hit = open_ & (near.values != 0) & (near.mask > 0)

@@ -44,11 +44,11 @@ def _gradient(grid: Grid, across: Array, down: Array) -> tuple[Array, Array]:
     determinant = grid.projection.determinant
     by_x, by_y = (across * e - down * d) / (2 * determinant), (down * a - across * b) / (2 * determinant)
     unit = grid.projection.crs.metres_per_unit
-    shrinking = _shrinking(grid)
-    return by_x / (unit * shrinking), by_y / (unit * (1.0 if grid.projection.crs.is_geographic else shrinking))
+    shorter = shrinking(grid)
+    return by_x / (unit * shorter), by_y / (unit * (1.0 if grid.projection.crs.is_geographic else shorter))
 
 
-def _shrinking(grid: Grid) -> Array:
+def shrinking(grid: Grid) -> Array:
     """How much shorter a step to the east is on the ground: degrees and Mercator's metres shrink with the latitude."""
     crs = grid.projection.crs
     if crs.is_geographic:
