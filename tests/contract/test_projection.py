@@ -72,7 +72,6 @@ def test_values(evaluate, make, value):
         (lambda ee: ee.Projection("EPSG:4326", [0, 0, 0, 0, 0, 0]), "cannot be inverted"),
         (lambda ee: ee.Projection("EPSG:4326").atScale(0), "greater than zero"),
         (lambda ee: ee.Projection("EPSG:4326", [1, 0, 0, 0, 1, 0], "PARAM_MT[]"), "both"),
-        (lambda ee: ee.Projection("EPSG:4326").wkt(), "not emulated"),
     ],
 )
 def test_what_makes_no_sense_is_refused(refusal, make, words):
