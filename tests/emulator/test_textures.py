@@ -68,6 +68,15 @@ def test_metrics_are_those_of_the_matrix(size):
     assert len(found) == 18
 
 
+def test_levels_may_be_far_apart():
+    far = LEVELS.astype(np.int64) * 2**40
+    near, wide = (shown(run("Image.glcmTexture", image=from_array(each))) for each in (LEVELS, far))
+    for name in ("asm", "ent", "sent", "dent", "imcorr1", "corr"):
+        np.testing.assert_allclose(
+            wide[f"b_{name}"].values[1:-1, 1:-1], near[f"b_{name}"].values[1:-1, 1:-1], atol=1e-9
+        )
+
+
 def test_directions_can_be_kept_apart():
     kernel = run("Kernel.fixed", weights=[[0, 0, 0], [1, 0, 1], [0, 1, 0]])
     image = run("Image.glcmTexture", image=from_array(LEVELS), kernel=kernel, average=False)

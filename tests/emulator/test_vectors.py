@@ -130,6 +130,12 @@ def test_what_does_not_fit_in_memory_is_refused():
         vectors(from_array(SMALL), scale=0.001, maxPixels=1e13)
 
 
+def test_more_segments_than_fit_in_memory_are_refused(monkeypatch):
+    monkeypatch.setattr("airflow_ee.emulator.functions.vectors.MAX_SEGMENTS", 2)
+    with pytest.raises(EmulatorError, match="User memory limit exceeded"):
+        vectors(from_array(SMALL))
+
+
 def test_the_streaming_form_is_the_same():
     streamed = run("Image.reduceToVectorsStreaming", image=from_array(SMALL)).elements
     assert [each.properties for each in streamed] == [each.properties for each in vectors(from_array(SMALL))]

@@ -42,6 +42,9 @@ _CELLS = 4_000_000
 
 _TINY = 1e-12
 
+_WIDEST = 2**26
+"""Levels of which pairs have exact numbers."""
+
 
 @registry.implements("Image.glcmTexture")
 def glcm_texture(image: Image, size: int = 1, kernel: Kernel | None = None, average: bool = True) -> Image:
@@ -112,15 +115,14 @@ def _by_strips(pairs: Sequence[tuple[Array, Array]], shape: tuple[int, int]) -> 
 
 def _metrics(one: Array, two: Array) -> Array:
     """All metrics, from the grey levels of the pairs along the first axis."""
-    both = _shares(one, two)
-    own, other = _shares(one), _shares(two)
+    both, own = _shares(_paired(one, two)), _shares(one)
     total, apart = one + two, np.abs(one - two)
     middle = _mean(one)
     spread = _mean((one - middle) ** 2)
     covariance = _mean((one - middle) * (two - middle))
     entropy, single = -_mean(np.log(both)), -_mean(np.log(own))
-    # Both of Haralick's HXY1 and HXY2 are the sum of the entropies of the margins.
-    joint = -_mean(np.log(own * other))
+    # Both of Haralick's HXY1 and HXY2 are the sum of the entropies of the margins, which are equal.
+    joint = 2 * single
     leaning = total - 2 * middle
     return np.stack([
         _mean(both),
@@ -152,10 +154,25 @@ def _mean(values: Array) -> Array:
     return total / len(values)
 
 
-def _shares(*levels: Array) -> Array:
-    """For each entry the share of entries that equal it."""
-    count = np.zeros(levels[0].shape)
-    for place in range(len(levels[0])):
-        deadline.check()
-        count += np.logical_and.reduce([level == level[place] for level in levels])
-    return count / len(levels[0])
+def _shares(levels: Array) -> Array:
+    """The share of its like for each entry, in the order of the levels: equal ones lie side by side once they are sorted."""
+    deadline.check()
+    ordered = np.sort(levels, axis=0)
+    places = np.arange(len(ordered))[:, None, None]
+    new = np.ones(ordered.shape, np.bool_)
+    new[1:] = ordered[1:] != ordered[:-1]
+    starts = np.maximum.accumulate(np.where(new, places, 0), axis=0)
+    last = np.ones_like(new)
+    last[:-1] = new[1:]
+    ends = np.minimum.accumulate(np.where(last, places, len(ordered))[::-1], axis=0)[::-1]
+    return np.asarray((ends - starts + 1) / len(ordered))
+
+
+def _paired(one: Array, two: Array) -> Array:
+    """A number for each pair of levels; levels that are far apart are ranked before."""
+    low, span = one.min(), one.max() - one.min() + 1
+    if span > _WIDEST:
+        _, ranks = np.unique(np.stack([one, two]), return_inverse=True)
+        one, two = ranks.reshape(2, *one.shape).astype(np.float64)
+        low, span = 0.0, ranks.max() + 1
+    return np.asarray((one - low) * span + (two - low))

@@ -17,7 +17,6 @@ from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.functions.regions import (
-    MAX_KEPT,
     Results,
     bounded,
     check_tile_scale,
@@ -26,7 +25,6 @@ from airflow_ee.emulator.functions.regions import (
     working_projection,
 )
 from airflow_ee.emulator.functions.shapes import inside
-from airflow_ee.emulator.memory import check_items
 from airflow_ee.emulator.pixels.components import components, numbered
 from airflow_ee.emulator.pixels.crs import WGS84, convert
 from airflow_ee.emulator.pixels.grid import Grid, Projection
@@ -40,6 +38,12 @@ Numbers = NDArray[np.int32]
 """Segments counted from 1, 0 where there is none."""
 
 _FUNCTION = "Image.reduceToVectors"
+
+MAX_VALUES = 20_000_000
+"""Pixels of all bands: each takes some forty bytes while segments are found."""
+
+MAX_SEGMENTS = 200_000
+"""Polygons take a thousand bytes or two each."""
 
 
 @registry.implements("Image.reduceToVectors", "Image.reduceToVectorsStreaming")
@@ -65,11 +69,10 @@ def reduce_to_vectors(
     reduce = _segment_reducer(image, reducer)
     shape = bounded(geometry, image, _FUNCTION)
     grid = region_grid(projection, shape, _FUNCTION, best_effort=best_effort, max_pixels=max_pixels)
-    if grid.width * grid.height * len(image.bands) > MAX_KEPT:
-        raise invalid("User memory limit exceeded.")
+    _check_memory(grid.width * grid.height * len(image.bands), MAX_VALUES)
     labels, *others = render([band.node for band in image.bands], grid)
     numbers, count = _segments(labels, inside(shape, grid), eight=eight_connected)
-    check_items(count)
+    _check_memory(count, MAX_SEGMENTS)
     shapes = outline(numbers, count, grid, eight_connected)
     features = []
     for place, (rows, each) in enumerate(zip(_members(numbers, count), shapes, strict=True)):
@@ -80,6 +83,11 @@ def reduce_to_vectors(
         shown = Geometry(each, grid.projection.crs) if geometry_in_native_projection else _in_degrees(each, grid)
         features.append(Feature(shown, {"system:index": str(place), **properties}))
     return Collection(features)
+
+
+def _check_memory(count: int, most: int) -> None:
+    if count > most:
+        raise invalid("User memory limit exceeded.")
 
 
 def _segment_reducer(image: Image, reducer: Reducer | None) -> Callable[[Sequence[Column]], dict[str, Any]]:
