@@ -13,7 +13,7 @@ from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import settled
 from airflow_ee.emulator.functions.distances import MAX_NEIGHBOURHOOD, only_band
-from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.of_numbers import of_numbers
 from airflow_ee.emulator.functions.together import Surroundings
 from airflow_ee.emulator.pixels.crs import WGS84
 from airflow_ee.emulator.pixels.grid import Grid
@@ -30,7 +30,7 @@ EARTH_RADIUS = 6378137.0
 _STEPS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
-@registry.implements("Image.cumulativeCost")
+@of_numbers("Image.cumulativeCost")
 def cumulative_cost(cost: Image, source: Image, max_distance: float, geodetic_distance: bool = True) -> Image:
     """``cumulative_cost``: metres times cost along the cheapest way over neighbouring pixels.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import settled
-from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.of_numbers import of_numbers
 from airflow_ee.emulator.functions.together import Surroundings, results
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.neighbourhood import Margins, Neighbourhood, Padded
@@ -48,7 +48,7 @@ def only_band(image: Image, function: str) -> Band:
     return image.bands[0]
 
 
-@registry.implements("Image.fastDistanceTransform")
+@of_numbers("Image.fastDistanceTransform")
 def fast_distance_transform(
     image: Image, neighborhood: int = 256, units: str = "pixels", metric: str = "squared_euclidean"
 ) -> Image:
@@ -83,7 +83,7 @@ def _vertical(marked: NDArray[np.bool_], reach: int) -> Array:
     return np.where(inner <= reach, inner, np.inf)
 
 
-@registry.implements("Image.rsedTransform")
+@of_numbers("Image.rsedTransform")
 def rsed_transform(image: Image, neighborhood: int = 256, units: str = "pixels") -> Image:
     """The highest of the parabolas that hang from the pixels: their value less the squared distance, and not below 0."""
     margins = checked_margins(neighborhood, units, "Image.rsedTransform")
@@ -107,7 +107,7 @@ def _raised(heights: Array, reach: int, axis: int) -> Array:
     return best
 
 
-@registry.implements("Image.directionalDistanceTransform")
+@of_numbers("Image.directionalDistanceTransform")
 def directional_distance_transform(
     source: Image, angle: float, max_distance: int, label_band: str | None = None
 ) -> Image:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import settled
-from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.of_numbers import of_numbers
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.neighbourhood import Neighbourhood, Padded
 from airflow_ee.emulator.pixels.raster import Mask, Raster, Values
@@ -30,7 +30,7 @@ def _real(type_: PixelType) -> PixelType:
     return FLOAT if type_.precision == "float" else DOUBLE
 
 
-@registry.implements("Image.derivative")
+@of_numbers("Image.derivative")
 def derivative(image: Image) -> Image:
     """Bands ``<band>_x`` and ``<band>_y``: half the difference between the pixels on either side, to the right and downwards."""
     return image.with_bands(each for band in image.bands for each in (_slope(band, "x"), _slope(band, "y")))
@@ -54,7 +54,7 @@ def _known(raster: Raster) -> Array:
     return np.where(raster.mask > 0, raster.values, 0).astype(np.float64)
 
 
-@registry.implements("Image.zeroCrossing")
+@of_numbers("Image.zeroCrossing")
 def zero_crossing(image: Image) -> Image:
     """1 where the pixel to the right, below or diagonally below has the opposite sign (Earth Engine's guide to edges)."""
 
@@ -71,7 +71,7 @@ def zero_crossing(image: Image) -> Image:
     )
 
 
-@registry.implements("CannyEdgeDetector")
+@of_numbers("CannyEdgeDetector")
 def canny(image: Image, threshold: float, sigma: float = 1.0) -> Image:
     """The size of the gradient on the crests of edges, 0 elsewhere: J. Canny, "A computational approach to edge detection", 1986.
 

@@ -45,7 +45,7 @@ def reduce_to_image(collection: Collection, properties: list[Any], reducer: Redu
     """At each pixel a reducer over the properties of the features that cover its centre; lines and points cover what they touch."""
     function, names = "Collection.reduceToImage", texts(properties)
     reducer.check_inputs(len(names), function)
-    reducer.pixel_types([DOUBLE] * len(names), 1)
+    reducer.check_numbers()
     rows = [
         _Row(geometry, tuple(_number(each.properties.get(name), name) for name in names))
         for each in collection.elements

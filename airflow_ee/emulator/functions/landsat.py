@@ -13,7 +13,7 @@ import numpy as np
 
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import unary_band
-from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.of_numbers import of_numbers
 from airflow_ee.emulator.pixels.raster import Values
 from airflow_ee.emulator.pixels.types import FLOAT
 from airflow_ee.emulator.values.image import Band, Image
@@ -49,7 +49,7 @@ def _coefficient(properties: Properties, name: str, function: str) -> float:
     return float(value)
 
 
-@registry.implements("Landsat.calibratedRadiance")
+@of_numbers("Landsat.calibratedRadiance")
 def calibrated_radiance(image: Image) -> Image:
     """Spectral bands as W/(m² sr µm); other bands stay as they are."""
     function = "Landsat.calibratedRadiance"
@@ -67,7 +67,7 @@ def _line(band: Band, properties: Properties, quantity: str, function: str) -> t
     return slope, _coefficient(properties, f"{quantity}_ADD_BAND_{number}", function)
 
 
-@registry.implements("Landsat.TOA")
+@of_numbers("Landsat.TOA")
 def top_of_atmosphere(input: Image) -> Image:
     """Reflectances for the sun's height over the centre of the scene, and temperatures in kelvin."""
 
@@ -97,7 +97,7 @@ def _kelvin(band: Band, properties: Properties) -> Band:
     return unary_band(band, temperature, FLOAT)
 
 
-@registry.implements("Landsat.translateMetadata")
+@of_numbers("Landsat.translateMetadata")
 def translate_metadata(input: Image) -> Image:
     """Nothing, as documented."""
     return input

@@ -14,6 +14,7 @@ from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import settled, unary_band
 from airflow_ee.emulator.functions.composites import images_of, reduced
 from airflow_ee.emulator.functions.landsat import is_spectral, is_thermal, top_of_atmosphere
+from airflow_ee.emulator.functions.of_numbers import of_numbers
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.pixels.raster import Node, Pointwise, Raster, Values
 from airflow_ee.emulator.pixels.types import PixelType, type_of_dtype
@@ -35,7 +36,7 @@ _COLDEST = 100.0
 """Kelvin that bytes of temperature count from."""
 
 
-@registry.implements("Landsat.simpleCloudScore")
+@of_numbers("Landsat.simpleCloudScore")
 def simple_cloud_score(image: Image) -> Image:
     """The scene with a band ``cloud``: 0 is clear, 100 as cloudy as can be."""
     return image.with_bands([*image.bands, _scored(image)])
@@ -79,7 +80,7 @@ def _rescaled(values: Values, clear: float, cloudy: float) -> Values:
     return np.asarray((values - clear) / (cloudy - clear))
 
 
-@registry.implements("Landsat.pathRowLimit")
+@of_numbers("Landsat.pathRowLimit")
 def path_row_limit(
     collection: Collection, max_scenes_per_path_row: int = 25, max_scenes_total: int = 100
 ) -> Collection:
@@ -103,7 +104,7 @@ def _ranked(scenes: Sequence[Image]) -> list[tuple[int, float, int]]:
     return [(rank, *each) for frame in frames.values() for rank, each in enumerate(sorted(frame))]
 
 
-@registry.implements("Landsat.simpleComposite")
+@of_numbers("Landsat.simpleComposite")
 def simple_composite(
     collection: Collection,
     percentile: int = 50,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.of_numbers import of_numbers
 from airflow_ee.emulator.pixels.grid import Affine6, Grid, Projection
 from airflow_ee.emulator.pixels.raster import Demand, Node, Raster, Reprojected
 from airflow_ee.emulator.values.image import Band, Image
@@ -50,7 +50,7 @@ class _Carried(Node):
         return inputs[0]
 
 
-@registry.implements("Image.changeProj")
+@of_numbers("Image.changeProj")
 def change_projection(input: Image, src_proj: Projection, dst_proj: Projection) -> Image:
     """Every pixel at the same position of another projection: its transform counts."""
 
@@ -65,7 +65,7 @@ def change_projection(input: Image, src_proj: Projection, dst_proj: Projection) 
     return replace(input.each(moved), footprint=None)
 
 
-@registry.implements("Image.translate")
+@of_numbers("Image.translate")
 def translate(input: Image, x: float, y: float, units: str = "meters", proj: Projection | None = None) -> Image:
     """The image moved along the projection's axes: in metres, or in its pixels, whose rows count downwards."""
     if units not in ("meters", "pixels"):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.neighbourhoods import MAX_CONNECTED, window_type
-from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.of_numbers import of_numbers
 from airflow_ee.emulator.functions.together import Surroundings, results
 from airflow_ee.emulator.pixels.components import components, numbered
 from airflow_ee.emulator.pixels.grid import Grid
@@ -37,7 +37,7 @@ def _check_size(max_size: int, function: str) -> Margins:
     return max_size, max_size, max_size, max_size
 
 
-@registry.implements("Image.connectedComponents")
+@of_numbers("Image.connectedComponents")
 def connected_components(image: Image, connectedness: Kernel, max_size: int) -> Image:
     """A band ``labels`` with a number for each object of the first band, the rest masked with it where there is none.
 
@@ -79,7 +79,7 @@ def _where_labelled(own: Raster, label: Raster) -> Raster:
     return Raster(own.values, own.mask * (label.mask > 0))
 
 
-@registry.implements("Image.reduceConnectedComponents")
+@of_numbers("Image.reduceConnectedComponents")
 def reduce_connected_components(
     image: Image, reducer: Reducer, label_band: str | None = None, max_size: int = 256
 ) -> Image:
@@ -101,7 +101,7 @@ def reduce_connected_components(
 
 def _groups(others: Sequence[Band], reducer: Reducer, function: str) -> Iterator[list[tuple[str, PixelType]]]:
     """Names and types of the results, by reduction: of each band by itself, or of all together."""
-    reducer.pixel_types([band.type for band in others[: reducer.input_count]], 1)
+    reducer.check_numbers()
     if reducer.input_count == 1:
         several = len(reducer.output_names) > 1
         for band in others:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import settled
+from airflow_ee.emulator.functions.of_numbers import of_numbers
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.functions.together import Surroundings
 from airflow_ee.emulator.pixels.grid import Grid
@@ -32,7 +33,7 @@ _FINE_PIXELS = 16
 """Of the 10 m band that may go into one of the pixels of 20 m."""
 
 
-@registry.implements("Sentinel2.CDI")
+@of_numbers("Sentinel2.CDI")
 def cloud_displacement_index(source: Image) -> Image:
     """``cdi``: about 1 where B7 varies against B8A, -1 where the more displaced B8 does, as over clouds."""
     fine, near, edge = (source.band(name, function=_FUNCTION) for name in ("B8", "B7", "B8A"))

@@ -10,7 +10,7 @@ from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import settled
 from airflow_ee.emulator.functions.distances import MAX_NEIGHBOURHOOD, only_band, reach, walk
-from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.of_numbers import of_numbers
 from airflow_ee.emulator.functions.terrain import shrinking
 from airflow_ee.emulator.pixels.grid import Grid
 from airflow_ee.emulator.pixels.neighbourhood import Neighbourhood, Padded
@@ -21,7 +21,7 @@ from airflow_ee.emulator.values.image import Image
 _FUNCTION = "Terrain.hillShadow"
 
 
-@registry.implements("Terrain.hillShadow", "HillShadow")
+@of_numbers("Terrain.hillShadow", "HillShadow")
 def hill_shadow(
     image: Image, azimuth: float, zenith: float, neighborhood_size: int = 0, hysteresis: bool = False
 ) -> Image:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
 from airflow_ee.emulator.functions.arithmetic import joined, settled
+from airflow_ee.emulator.functions.of_numbers import checked, of_numbers
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.functions.together import Surroundings, results
 from airflow_ee.emulator.pixels.grid import Grid
@@ -73,7 +74,7 @@ def _metric(name: str, function: str) -> Metric:
     return METRICS[name]
 
 
-@registry.implements("Image.spectralDistance")
+@of_numbers("Image.spectralDistance")
 def spectral_distance(image1: Image, image2: Image, metric: str = "sam") -> Image:
     """A band ``distance``: how far the two spectra of each pixel are apart."""
     function = "Image.spectralDistance"
@@ -167,11 +168,13 @@ def _prepared(image: Image, metric: str, kernel: Kernel | None, function: str) -
     return measure, kernel or registry.call("Kernel.square", {"radius": 1})
 
 
-registry.add("Image.spectralErosion", _morphology("spectralErosion", farthest=False))
-registry.add("Image.spectralDilation", _morphology("spectralDilation", farthest=True))
+registry.add("Image.spectralErosion", checked("Image.spectralErosion", _morphology("spectralErosion", farthest=False)))
+registry.add(
+    "Image.spectralDilation", checked("Image.spectralDilation", _morphology("spectralDilation", farthest=True))
+)
 
 
-@registry.implements("Image.spectralGradient")
+@of_numbers("Image.spectralGradient")
 def spectral_gradient(
     image: Image, metric: str = "sam", kernel: Kernel | None = None, use_centroid: bool = False
 ) -> Image:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.of_numbers import of_numbers
 from airflow_ee.emulator.pixels.raster import Node, Pointwise, Raster
 from airflow_ee.emulator.pixels.types import type_of_dtype
 from airflow_ee.emulator.values.colours import Colour, parse_colour
@@ -27,7 +27,7 @@ _IGNORED = {"Geometry", "OverlapBehavior", "Name", "Description", "Title", "Abst
 _READ = {"Opacity", "ChannelSelection", "ColorMap"}
 
 
-@registry.implements("Image.sldStyle")
+@of_numbers("Image.sldStyle")
 def sld_style(input: Image, sld_xml: str) -> Image:
     """Bands ``vis-red``, ``vis-green`` and ``vis-blue`` of a document, or of a part of one, with one RasterSymbolizer."""
     symbolizer = _symbolizer(sld_xml)

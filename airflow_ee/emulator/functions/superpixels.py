@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions.promote import registry
+from airflow_ee.emulator.functions.of_numbers import of_numbers
 from airflow_ee.emulator.functions.together import results
 from airflow_ee.emulator.pixels.blockwise import Blockwise
 from airflow_ee.emulator.pixels.components import components
@@ -48,7 +48,7 @@ def _numbers(rows: NDArray[np.int64], cols: NDArray[np.int64]) -> NDArray[np.int
     return (rows % _TURN) * _TURN + cols % _TURN
 
 
-@registry.implements("Image.Segmentation.seedGrid")
+@of_numbers("Image.Segmentation.seedGrid")
 def seed_grid(size: int = 5, grid_type: str = "square") -> Image:
     """A band ``seeds`` with a number at each seed, masked elsewhere. Of the hexagonal grid every other row is moved by half."""
     function = "Image.Segmentation.seedGrid"
@@ -71,7 +71,7 @@ def _seeds(size: int, *, hexagonal: bool) -> Node:
     return Positional(read)
 
 
-@registry.implements("Image.Segmentation.SNIC")
+@of_numbers("Image.Segmentation.SNIC")
 def snic(
     image: Image,
     size: int = 5,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
+from airflow_ee.emulator.functions.of_numbers import of_numbers
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.functions.together import Surroundings, results
 from airflow_ee.emulator.pixels.grid import Grid
@@ -46,7 +47,7 @@ _WIDEST = 2**26
 """Levels of which pairs have exact numbers."""
 
 
-@registry.implements("Image.glcmTexture")
+@of_numbers("Image.glcmTexture")
 def glcm_texture(image: Image, size: int = 1, kernel: Kernel | None = None, average: bool = True) -> Image:
     """18 bands ``<band>_<metric>`` for each band: the mean over the directions, or one for each of them."""
     function = "Image.glcmTexture"

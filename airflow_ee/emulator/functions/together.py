@@ -36,7 +36,7 @@ class Surroundings(Node):
         margins = self._margins(grid)
         shape = rimmed(grid, margins).shape
         padded = [
-            Padded(np.broadcast_to(values, shape), np.broadcast_to(mask, shape), margins) for values, mask in inputs
+            Padded(np.broadcast_to(each.values, shape), np.broadcast_to(each.mask, shape), margins) for each in inputs
         ]
         return self._function(padded, grid)
 

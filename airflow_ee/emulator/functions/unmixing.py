@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
-from airflow_ee.emulator.functions.promote import as_list, as_number, registry
+from airflow_ee.emulator.functions.of_numbers import of_numbers
+from airflow_ee.emulator.functions.promote import as_list, as_number
 from airflow_ee.emulator.functions.together import results
 from airflow_ee.emulator.pixels.raster import Pointwise, Raster
 from airflow_ee.emulator.pixels.types import DOUBLE
@@ -27,7 +28,7 @@ _HAIR = 1e-12
 """A share this little below 0 is 0 but for rounding."""
 
 
-@registry.implements("Image.unmix")
+@of_numbers("Image.unmix")
 def unmix(image: Image, endmembers: list[Any], sum_to_one: bool = False, non_negative: bool = False) -> Image:
     """The share of each spectrum in bands ``band_0`` and so on."""
     spectra = _spectra(endmembers, len(image.bands))

@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from airflow_ee.emulator import deadline
 from airflow_ee.emulator.errors import invalid
+from airflow_ee.emulator.functions.of_numbers import of_numbers
 from airflow_ee.emulator.functions.promote import registry
 from airflow_ee.emulator.functions.regions import (
     Results,
@@ -46,7 +47,7 @@ MAX_SEGMENTS = 200_000
 """Polygons take a thousand bytes or two each."""
 
 
-@registry.implements("Image.reduceToVectors", "Image.reduceToVectorsStreaming")
+@of_numbers("Image.reduceToVectors", "Image.reduceToVectorsStreaming")
 def reduce_to_vectors(
     image: Image,
     reducer: Reducer | None = None,

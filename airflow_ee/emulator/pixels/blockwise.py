@@ -29,7 +29,9 @@ class Blockwise(Node):
         for number, block in enumerate(blocks_of(grid)):
             shape = rimmed(block, self._margins).shape
             rasters = inputs[number * count : (number + 1) * count]
-            padded = [Padded(np.broadcast_to(v, shape), np.broadcast_to(m, shape), self._margins) for v, m in rasters]
+            padded = [
+                Padded(np.broadcast_to(r.values, shape), np.broadcast_to(r.mask, shape), self._margins) for r in rasters
+            ]
             parts.append((block, self._function(padded, block)))
         depth, dtype = len(parts[0][1].values), parts[0][1].values.dtype
         whole = Raster(np.zeros((depth, *grid.shape), dtype), np.zeros((depth, *grid.shape), np.float32))
