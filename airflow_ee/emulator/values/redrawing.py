@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from airflow_ee.emulator.errors import invalid
@@ -29,14 +28,14 @@ def redrawn(geometry: Geometry, crs: Crs, geodesic: bool, margin: float | None) 
         raise invalid("Geometry.transform: an unbounded geometry cannot be moved into another system.")
     tolerance = (margin or DEFAULT_ERROR_METRES) / crs.metres_per_unit
     bent = reshaped(geometry.shape, lambda line: _redrawn_line(line, geometry, crs, geodesic, tolerance))
-    if not np.isfinite(shapely.get_coordinates(bent)).all():
-        raise invalid(f"Unable to transform the geometry into {crs.text[:60]}.")
     return Geometry(bent, crs, geodesic, geometry.even_odd)
 
 
 def _moved(points: Coordinates, source: Crs, target: Crs) -> Coordinates:
     x, y = convert(source, target, points[:, 0], points[:, 1])
     moved = np.column_stack([x, y])
+    if not np.isfinite(moved).all():
+        raise invalid(f"Unable to transform the geometry into {target.text[:60]}.")
     return np.round(moved, DECIMALS) if target.is_geographic and source != target else moved
 
 
