@@ -5,8 +5,8 @@ import pytest
 from tools import algorithm_use
 
 # What was reached: to be raised with what is added.
-ALGORITHMS = 763
-SHARE, SHARE_WITHOUT_LEARNING = 0.9733, 0.9776
+ALGORITHMS = 871
+SHARE, SHARE_WITHOUT_LEARNING = 0.995, 1.0
 LIST = """
 | # | algorithm | scripts | occurrences |
 |--|--|--|--|
