@@ -140,3 +140,18 @@ def test_matrices_are_turned_and_inverted_as_far_as_may_be(ee):
     assert info(call(ee, "Array.matrixTranspose", array=wide)) == [[1], [2], [3]]
     found = info(call(ee, "Array.matrixPseudoInverse", input=wide))
     assert [row[0] for row in found] == pytest.approx([1 / 14, 2 / 14, 3 / 14])
+
+
+def test_scenes_of_a_place_are_limited_to_the_best(ee):
+    def scene(name, path, cloud):
+        properties = {"system:index": name, "WRS_PATH": path, "WRS_ROW": 30, "CLOUD_COVER": cloud}
+        return ee.Image(1).set({**properties, "SPACECRAFT_ID": "LANDSAT_8", "system:time_start": 0})
+
+    scenes = ee.ImageCollection([scene("a", 44, 50), scene("b", 44, 10), scene("c", 44, 30), scene("d", 45, 90)])
+    limited = ee.ImageCollection(ee.Algorithms.Landsat.pathRowLimit(scenes, 2, 10))
+    assert sorted(info(limited.aggregate_array("system:index"))) == ["b", "c", "d"]
+
+
+def test_what_does_nothing_leaves_a_scene_as_it_is(ee):
+    scene = ee.Image(call(ee, "Landsat.translateMetadata", input=ee.Image(3).set("SUN_ELEVATION", 41)))
+    assert info(scene.get("SUN_ELEVATION")) == 41

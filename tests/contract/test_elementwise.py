@@ -75,8 +75,6 @@ def value(family, number):
 def result(session, family, function, *numbers):
     """What a function of a family makes of numbers: at the first place of an array, at a pixel of an image."""
     name = f"{family}.{function}"
-    if name not in session.registry.names:
-        pytest.skip(f"{name} is not evaluated")
     made = call(name, **dict(zip(ARGUMENTS[name], (value(family, number) for number in numbers), strict=False)))
     if family == "Image":
         point = call("GeometryConstructors.Point", coordinates=[11, 46])
@@ -93,7 +91,7 @@ def known(functions):
         (family, function)
         for family in FAMILIES
         for function in functions
-        if f"{family}.{function}" in ARGUMENTS and f"{family}.{function}" not in {"Image.first", "Image.lanczos"}
+        if f"{family}.{function}" in ARGUMENTS and f"{family}.{function}" != "Image.first"
     ]
 
 

@@ -188,3 +188,66 @@ def test_terrain_of_a_plane_that_falls_to_the_east(ee):
     assert set(both) == {"elevation", "slope", "aspect", "hillshade"}
     lit, unlit = (value(ee, ee.Terrain.hillshade(plane, azimuth, 45)) for azimuth in (90, 270))
     assert lit > 180 > unlit
+
+
+@pytest.mark.parametrize(("name", "expected"), [("min", 2), ("mean", 3), ("median", 3)])
+def test_window_functions_are_focal_ones_under_older_names(ee, name, expected):
+    found = ee.Image(ee.apply(f"Window.{name}", {"image": columns(ee), "radius": 1, "kernelType": "square"}))
+    assert value(ee, found) == pytest.approx(expected)
+
+
+def test_the_most_frequent_of_a_window(ee):
+    found = ee.Image(ee.apply("Window.mode", {"image": columns(ee).gte(3), "radius": 1, "kernelType": "square"}))
+    assert value(ee, found) == 1
+
+
+@pytest.mark.parametrize("name", ["Terrain.hillShadow", "HillShadow"])
+def test_a_wall_throws_its_shadow_away_from_the_light(ee, name):
+    """The light comes from the east, 45 degrees high: a wall of 30 metres darkens three columns of ten metres to its west."""
+    wall = columns(ee).eq(10).multiply(30).setDefaultProjection(ee.Projection(CRS, TRANSFORM))
+    lit = ee.Image(ee.apply(name, {"image": wall, "azimuth": 90, "zenith": 45, "neighborhoodSize": 20}))
+    assert [value(ee, lit, col=col) for col in (2, 8, 14)] == [1, 0, 1]
+
+
+def test_seeds_lie_on_a_lattice(ee):
+    seeds = ee.Algorithms.Image.Segmentation.seedGrid(5).unmask(-1)
+    found = [value(ee, seeds, col=col, row=row) for row in range(5) for col in range(5)]
+    assert len([each for each in found if each != -1]) == 1
+
+
+def test_an_image_is_moved_to_where_another_projection_has_its_coordinates(ee):
+    there = ee.Projection(CRS, [SIDE, 0, LEFT + 40, 0, -SIDE, TOP])
+    moved = columns(ee).changeProj(ee.Projection(CRS, TRANSFORM), there)
+    assert value(ee, moved, col=7) == 3
+
+
+def test_homogeneous_regions_become_features_piece_by_piece(ee):
+    halves = columns(ee).divide(4).floor().toInt().rename("half").addBands(rows(ee).rename("row"))
+    arguments = {
+        "image": halves, "geometry": square(ee, 0, 0, 8, 4), "scale": SIDE, "crs": ee.Projection(CRS, TRANSFORM), "reducer": ee.Reducer.max(),
+    }  # fmt: skip
+    found = ee.FeatureCollection(ee.apply("Image.reduceToVectorsStreaming", arguments)).getInfo()["features"]
+    assert sorted((each["properties"]["label"], each["properties"]["max"]) for each in found) == [(0, 3), (1, 3)]
+
+
+def test_spectra_that_differ_under_a_kernel(ee):
+    """Two materials side by side at right angles: within one nothing differs, at their border everything does."""
+    left = columns(ee).lt(4)
+    spectra = ee.Image.cat([left, left.Not()]).toFloat().rename(["a", "b"])
+    gradient = spectra.spectralGradient("sam", ee.Kernel.square(1), True)
+    assert next(iter(at(ee, gradient, col=1).values())) == pytest.approx(0, abs=1e-6)
+    assert next(iter(at(ee, gradient, col=3).values())) > 0.1
+    assert set(at(ee, spectra.spectralDilation("sam", ee.Kernel.square(1), True), col=1)) == {"a", "b"}
+
+
+def test_kriging_gives_back_what_was_measured_where_it_was(ee):
+    places = [(1, 1, 5.0), (6, 2, 9.0), (3, 7, 2.0)]
+    points = [
+        ee.Feature(
+            ee.Geometry.Point([LEFT + SIDE * (col + 0.5), TOP - SIDE * (row + 0.5)], CRS), {"n": number}
+        )
+        for col, row, number in places
+    ]  # fmt: skip
+    estimate = ee.FeatureCollection(points).kriging("n", "exponential", 100, 1, 0, 500, ee.Reducer.mean())
+    for col, row, number in places:
+        assert value(ee, estimate, col, row) == pytest.approx(number, abs=0.05)
