@@ -277,6 +277,17 @@ def test_a_folder_that_cannot_be_a_catalog_is_told(tmp_path, capsys, names, comp
     assert complaint in error
 
 
+def test_a_folder_that_is_not_there_is_told_and_one_for_the_output_gets_the_catalog(tmp_path, capsys):
+    assert main(["catalog", str(tmp_path / "nowhere")]) == 2
+    assert f"there is no folder {tmp_path / 'nowhere'}" in capsys.readouterr().err
+    images, place = tmp_path / "images", tmp_path / "place"
+    images.mkdir()
+    place.mkdir()
+    geotiff(images / "20200101.tif", np.ones((1, 2, 2), "uint8"))
+    assert main(["catalog", str(images), "--output", str(place)]) == 0
+    assert capsys.readouterr().out.startswith(f"{place / 'collection.json'}: 1 items")
+
+
 def test_the_command_runs_as_people_type_it_and_names_a_bad_file(tmp_path):
     (tmp_path / "20200101.tif").write_bytes(b"nothing")
     command = [sys.executable, "-m", "airflow_ee.emulator", "catalog", str(tmp_path)]

@@ -61,8 +61,12 @@ class _File:
 def make_catalog(arguments: Sequence[str]) -> int:
     """Run the command; the exit code is 2 when a file cannot be part of a catalog."""
     options = _parser().parse_args(arguments)
-    output = options.output or options.folder / "collection.json"
+    output = options.output or options.folder
+    if output.is_dir():
+        output /= "collection.json"
     try:
+        if not options.folder.is_dir():
+            raise NotADirectoryError(f"there is no folder {options.folder}")
         collection = folder_collection(
             options.folder, identity=options.id, title=options.title, licence=options.license, days=options.days
         )
@@ -81,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Make a static STAC collection of a folder of GeoTIFFs.",
     )
     options.add_argument("folder", type=Path, help="where the GeoTIFFs are")
-    options.add_argument("--output", type=Path, help="the file to write (default: FOLDER/collection.json)")
+    options.add_argument(
+        "--output", type=Path, help="the file to write, or where a collection.json is written (default: FOLDER)"
+    )
     options.add_argument("--id", help="of the collection (default: the folder's name)")
     options.add_argument("--title", help="of the collection (default: its id)")
     options.add_argument("--license", default="other", help="SPDX name of the images' licence (default: %(default)s)")
