@@ -34,6 +34,8 @@ class FileBand:
     grid: Grid
     nodata: float | None = None
     """A value of masked pixels that the file itself does not tell."""
+    any_format: bool = False
+    """Whether it may be read by another driver than GeoTIFF's."""
 
     def node(self) -> Node:
         """The band's pixels."""
@@ -41,19 +43,19 @@ class FileBand:
 
 
 @contextmanager
-def opened(location: Location) -> Iterator[Any]:
-    """A GeoTIFF and nothing else: other formats can name further files and addresses. Beside a URL no other files are looked for."""
+def opened(location: Location, *, any_format: bool = False) -> Iterator[Any]:
+    """A GeoTIFF and nothing else, unless asked for: other formats can name further files and addresses. Beside a URL no other files are looked for."""
     alone: Any = {} if isinstance(location, Path) else {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
     environment: Any = rasterio.Env
-    with environment(**alone), rasterio.open(location, driver="GTiff") as dataset:
+    with environment(**alone), rasterio.open(location, driver=None if any_format else "GTiff") as dataset:
         yield dataset
 
 
-def file_bands(path: Location) -> list[FileBand]:
+def file_bands(path: Location, *, any_format: bool = False) -> list[FileBand]:
     """The bands of a file; named by their descriptions where they have any, else ``b1``, ``b2`` and so on."""
     shown = path.name if isinstance(path, Path) else path
     try:
-        with opened(path) as dataset:
+        with opened(path, any_format=any_format) as dataset:
             if dataset.crs is None:
                 raise EmulatorError("INVALID_ARGUMENT", f"{shown} has no coordinate system")
             affine: Affine6 = tuple(dataset.transform)[:6]
@@ -64,7 +66,10 @@ def file_bands(path: Location) -> list[FileBand]:
     except RasterioError as problem:
         raise EmulatorError("INVALID_ARGUMENT", f"{shown} cannot be read as a GeoTIFF: {problem}") from None
     parts = zip(names, types, strict=True)
-    return [FileBand(path, number, name, type_, grid) for number, (name, type_) in enumerate(parts, start=1)]
+    return [
+        FileBand(path, number, name, type_, grid, any_format=any_format)
+        for number, (name, type_) in enumerate(parts, start=1)
+    ]
 
 
 class _FileNode(Node):
@@ -94,7 +99,7 @@ class _FileNode(Node):
 
     def _stored(self, window: Any) -> tuple[Any, Any]:
         try:
-            with opened(self._band.path) as dataset:
+            with opened(self._band.path, any_format=self._band.any_format) as dataset:
                 return dataset.read(self._band.index, window=window), dataset.read_masks(
                     self._band.index, window=window
                 )

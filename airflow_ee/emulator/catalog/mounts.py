@@ -93,7 +93,8 @@ def _image(mount: Mount, stem: str, files: Sequence[Path], end_of: EndOf | None)
     bands: list[AssetBand] = []
     for path in files:
         try:
-            found = file_bands(path)
+            # Whoever mounts a folder has it in hand: a virtual raster under the name of a GeoTIFF is one's own.
+            found = file_bands(path, any_format=True)
         except EmulatorError as problem:
             raise MountError(f"cannot mount {mount.id}: {problem}") from None
         bands += [AssetBand(each.name, each.type, each.grid, each.node()) for each in found]
