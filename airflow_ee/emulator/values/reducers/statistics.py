@@ -67,7 +67,8 @@ def _kurtosis(values: Numbers, weights: Numbers) -> Numbers:
 
 
 def _product(values: Numbers, weights: Numbers) -> Numbers:
-    return np.asarray(np.where(weights > 0, values, 1.0).prod(axis=0))
+    with np.errstate(over="ignore"):  # beyond all doubles it is infinite
+        return np.asarray(np.where(weights > 0, values, 1.0).prod(axis=0))
 
 
 def _count(_: Numbers, weights: Numbers) -> Numbers:
