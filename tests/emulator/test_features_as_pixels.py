@@ -1,5 +1,7 @@
 """Features drawn by reducers, distances to them, and error matrices."""
 
+import math
+
 import numpy as np
 import pytest
 import shapely
@@ -143,7 +145,7 @@ def test_error_matrices_count_pairs():
     ("pairs", "words"),
     [
         ([(0, None)], "'seems' must be a whole number"), ([("a", 0)], "'is' must be a whole number"),
-        ([(0.5, 0)], "whole number"), ([(-1, 0)], "below 0"), ([(10**9, 0)], "too many"),
+        ([(0.5, 0)], "whole number"), ([({"a": 1}, 0)], "whole number"), ([(math.inf, 0)], "whole number"), ([(-1, 0)], "below 0"), ([(10**9, 0)], "too many"),
     ],
 )  # fmt: skip
 def test_classes_are_small_whole_numbers(pairs, words):

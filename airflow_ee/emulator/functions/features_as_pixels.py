@@ -119,7 +119,7 @@ def error_matrix(
 
 
 def _class(value: Any, name: str) -> int:
-    if value is None or isinstance(value, str) or float(value) != int(value):
+    if not isinstance(value, int | float) or not float(value).is_integer():
         raise invalid(f"Collection.errorMatrix: the property '{name}' must be a whole number, got {value!r}.")
     return int(value)
 
