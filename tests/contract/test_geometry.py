@@ -269,6 +269,18 @@ def test_a_line_grows_on_both_sides(evaluate):
     assert evaluate(lambda ee: ee.Geometry.BBox(8, 47, 8.1, 47.1).buffer(-9000).type()) == "GeometryCollection"
 
 
+def test_a_covering_grid_of_nothing_has_no_cell(ee, evaluate):
+    nothing = {"functionInvocationValue": {
+        "functionName": "GeometryConstructors.Polygon", "arguments": {"coordinates": {"constantValue": []}},
+    }}  # fmt: skip
+    projection = {
+        "functionInvocationValue": {"functionName": "Projection", "arguments": {"crs": {"constantValue": "EPSG:4326"}}}
+    }
+    arguments = {"geometry": nothing, "proj": projection, "scale": {"constantValue": 1000}}
+    grid = {"functionInvocationValue": {"functionName": "Geometry.coveringGrid", "arguments": arguments}}
+    assert evaluate({"result": "0", "values": {"0": grid}})["features"] == []
+
+
 def test_a_covering_grid_is_aligned_to_its_lattice(evaluate):
     cells = evaluate(
         lambda ee: ee.Geometry.BBox(9.0, 46.0, 9.3, 46.1).coveringGrid(ee.Projection("EPSG:32632"), 10000)

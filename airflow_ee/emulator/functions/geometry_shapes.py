@@ -194,6 +194,8 @@ def covering_grid(geometry: Geometry, proj: Projection, scale: float | None = No
     bounded(geometry, "Geometry.coveringGrid")
     lattice = proj if scale is None else proj.at_scale(scale)
     shape = geometry.in_crs(lattice.crs)
+    if shape.is_empty:
+        return Collection([])
     west, south, east, north = shape.bounds
     at = lattice.positions(np.array([west, west, east, east]), np.array([south, north, south, north]))
     cols = range(int(np.floor(at.cols.min())), int(np.ceil(at.cols.max() + (west == east))))
